@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# What a person types. The module itself is described in Kbuild.
+
+KDIR ?= /lib/modules/$(shell uname -r)/build
+
+# The stock kernel for demo, check and shell.
+KERNEL ?= cloud-amd64
+VERSION ?= 7.3.4
+
+stock := --version $(VERSION) --flavour $(KERNEL)
+
+.PHONY: modules clean demo check mutants shell lint doc help
+
+modules:
+	@scripts/need-rust $(KDIR)
+	@$(MAKE) -C $(KDIR) M=$(CURDIR) modules
+
+clean:
+	@rm -rf out doc
+	@find . -path ./.git -prune -o \( -name '*.o' -o -name '*.ko' -o -name '*.mod' -o \
+		-name '*.mod.c' -o -name '.*.cmd' -o -name '.*.d' -o -name Module.symvers -o \
+		-name modules.order -o -name bindings_generated.rs \) -exec rm -f {} +
+
+demo:
+	@scripts/demo $(stock)
+
+check:
+	@scripts/check $(stock) $(foreach suite,$(SUITE),--suite $(suite)) \
+		$(foreach test,$(TESTS),--test $(test))
+
+mutants:
+	@scripts/mutants --kdir "$$(scripts/stock-kernel $(stock))" $(MUTANTS)
+
+lint:
+	@scripts/lint --kdir "$$(scripts/stock-kernel $(stock))" $(if $(FIX),--fix)
+
+doc:
+	@scripts/doc --kdir "$$(scripts/stock-kernel $(stock))" $(if $(PRIVATE),--private)
+
+shell:
+	@scripts/shell $(stock)
+
+define help_text
+make            build rust_kmemcg.ko for the running kernel, or for KDIR=<build folder>
+make demo       the whole life of a cache, in a stock kernel in a virtual machine
+make check      the tests, in the same machine (SUITE="<suite> ...", TESTS="<file> ...")
+make mutants    bring known bugs back, and see that a test fails (MUTANTS="<name> ...")
+make shell      that machine with the module loaded, and a shell
+make lint       rustfmt, clippy, shellcheck, checkpatch, and our own rules (FIX=1 formats)
+make doc        the documentation of the code, in doc/ (PRIVATE=1: of what is private, too)
+make clean      remove what "make" left here
+
+VERSION=7.3.4 and KERNEL=cloud-amd64 choose the stock kernel; scripts/stock-kernel --list names
+those to be had. What is downloaded and built is kept in $$KMEMCG_CACHE, by default
+~/.cache/rust-kmemcg; it may be deleted at any time.
+endef
+export help_text
+
+help:
+	@printf '%s\n' "$$help_text"

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! In which context does this code run?
+//!
+//! # Examples
+//!
+//! ```
+//! use kernel::prelude::*;
+//! use rust_kmemcg::abstractions::context::Context;
+//!
+//! fn flags() -> kernel::alloc::Flags {
+//!     match Context::current() {
+//!         Context::Task => GFP_KERNEL, // Where no lock is held.
+//!         _ => GFP_ATOMIC,
+//!     }
+//! }
+//! ```
+//!
+//! C header: [`include/linux/preempt.h`](srctree/include/linux/preempt.h)
+
+use super::helpers;
+use kernel::fmt;
+
+/// What the CPU is doing, as `interrupt_context_level()` tells it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Context {
+    /// A task; a worker of a workqueue is one, too. May sleep, unless something forbids it.
+    Task,
+    /// A softirq. Must not sleep.
+    SoftIrq,
+    /// A hard interrupt. Must not sleep.
+    HardIrq,
+    /// A non-maskable interrupt.
+    Nmi,
+}
+
+impl Context {
+    /// The context of the caller. May be called anywhere.
+    pub fn current() -> Self {
+        // SAFETY: Reads the preempt count of this CPU; there is nothing to be upheld.
+        match unsafe { helpers::rust_kmemcg_context() } {
+            0 => Self::Task,
+            1 => Self::SoftIrq,
+            2 => Self::HardIrq,
+            _ => Self::Nmi,
+        }
+    }
+}
+
+/// May this code call what demands a task with interrupts enabled, such as the bulk calls of slab
+/// caches?
+pub(super) fn may_bulk() -> bool {
+    // SAFETY: Reads the flags of this CPU; there is nothing to be upheld.
+    Context::current() == Context::Task && !unsafe { helpers::rust_kmemcg_irqs_disabled() }
+}
+
+impl fmt::Display for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Task => "task",
+            Self::SoftIrq => "softirq",
+            Self::HardIrq => "hardirq",
+            Self::Nmi => "nmi",
+        })
+    }
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Inline kernel functions, made callable from Rust. */
+
+#include <linux/irqflags.h>
+#include <linux/preempt.h>
+#include <linux/tracepoint.h>
+
+#include "helpers.h"
+
+void rust_kmemcg_percpu_ref_get(struct percpu_ref *ref)
+{
+	percpu_ref_get(ref);
+}
+
+bool rust_kmemcg_percpu_ref_tryget(struct percpu_ref *ref)
+{
+	return percpu_ref_tryget(ref);
+}
+
+bool rust_kmemcg_percpu_ref_tryget_live(struct percpu_ref *ref)
+{
+	return percpu_ref_tryget_live(ref);
+}
+
+void rust_kmemcg_percpu_ref_put(struct percpu_ref *ref)
+{
+	percpu_ref_put(ref);
+}
+
+bool rust_kmemcg_percpu_ref_is_dying(struct percpu_ref *ref)
+{
+	return percpu_ref_is_dying(ref);
+}
+
+/*
+ * The references that are held, as far as that can be said without stopping
+ * anybody. While counts are per-CPU, the atomic one carries a bias in its top
+ * bit (PERCPU_COUNT_BIAS in lib/percpu-refcount.c). While a switch to atomic
+ * waits for its grace period, the percpu_ref core holds a reference itself, and
+ * confirm_switch tells.
+ */
+long rust_kmemcg_percpu_ref_count(struct percpu_ref *ref)
+{
+	bool switching = READ_ONCE(ref->data->confirm_switch);
+	long count = atomic_long_read(&ref->data->count);
+	unsigned long __percpu *percpu_count = (unsigned long __percpu *)
+		(READ_ONCE(ref->percpu_count_ptr) & ~__PERCPU_REF_ATOMIC_DEAD);
+	int cpu;
+
+	if (count < 0) {
+		count &= LONG_MAX;
+		for_each_possible_cpu(cpu)
+			count += READ_ONCE(*per_cpu_ptr(percpu_count, cpu));
+	}
+	count -= switching;
+	/* Who looks at one CPU after the other may see a put without its get. */
+	return max(count, 0L);
+}
+
+unsigned int rust_kmemcg_context(void)
+{
+	return interrupt_context_level();
+}
+
+bool rust_kmemcg_irqs_disabled(void)
+{
+	return irqs_disabled();
+}
+
+bool rust_kmemcg_in_module(const void *address, const struct module *module)
+{
+	return !module || within_module((unsigned long)address, module);
+}
+
+int rust_kmemcg_tracepoint_probe_register_may_exist(struct tracepoint *tp,
+						    void *probe, void *data)
+{
+	return tracepoint_probe_register_may_exist(tp, probe, data);
+}
+
+void rust_kmemcg_tracepoint_synchronize_unregister(void)
+{
+	tracepoint_synchronize_unregister();
+}

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Counted caches: the objects keep their cache alive.
+//!
+//! # Why dropping the last object in a hard interrupt is sound
+//!
+//! `kmem_cache_destroy()` takes mutexes and waits for grace periods; an interrupt handler may do
+//! neither. So the drop of an object must never destroy the cache, and yet the cache must be
+//! destroyed after it. This is the chain from the one to the other, and what each link may do:
+//!
+//! 1. *Drop of an object, any context.* The destructor of `T` runs, `kmem_cache_free()` takes the
+//!    memory back, and then the object's [`Guard`] puts its reference: `percpu_ref_put()`, which
+//!    decrements a counter of this CPU. As long as the [`CountedCache`] itself exists, it has a
+//!    reference too, and that is all.
+//! 2. *Drop of the [`CountedCache`], any context.* `percpu_ref_kill()`: no new reference can be
+//!    taken, and RCU is asked to make the count exact. Nobody waits. Then its own reference is put.
+//! 3. *Grace period; softirq.* The per-CPU counters are added up in one atomic counter.
+//! 4. *The put that brings it to zero, any context*: the drop of the last object, in a hard
+//!    interrupt maybe, or step 3 where no object was left. It calls the release function of the
+//!    `percpu_ref`, right there. That function receives the `Arc` that the count had owned all the
+//!    time, and gives it to `queue_work()`, which takes a raw spinlock with interrupts disabled and
+//!    does not sleep. It allocates nothing, so it cannot fail: the work item lies in the `Arc`.
+//! 5. *Worker.* It may sleep. It drops the `Arc`; nobody else has one, since handles and objects
+//!    hold references of the count, not `Arc`s. So this drop runs the destructor of the cache:
+//!    `kmem_cache_destroy()`, and after it `percpu_ref_exit()`.
+//!
+//! Why no object can be alive in step 5: each holds a reference, so the count was not zero, so
+//! step 4 did not happen. Why step 5 happens once: the count owned one `Arc`, and step 4 took it.
+//!
+//! Why the code of all this is still there: the worker's queue belongs to a [`Reaper`], which the
+//! module keeps. Dropping it waits until the last of its caches is destroyed and the work that did
+//! it has returned.
+
+use super::{layout_of, Object, Options, Owner, RawCache};
+use crate::{
+    abstractions::{
+        percpu_ref::{Guard, PercpuRef, Release},
+        workqueue::{self, OwnedQueue},
+    },
+    impl_has_percpu_ref,
+};
+use core::marker::PhantomData;
+use kernel::{
+    alloc::Flags,
+    prelude::*,
+    sync::{new_condvar, new_spinlock_irq, Arc, CondVar, SpinLockIrq},
+    workqueue::{impl_has_work, new_work, Work, WorkItem},
+};
+
+/// A slab cache for objects of type `T`, which keep it alive.
+///
+/// Dropping it, and dropping its objects, is legal in any context, in any order; when the last of
+/// them is gone, a worker of the [`Reaper`] destroys the cache. The comment of this file says why
+/// that is sound.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::prelude::*;
+/// use rust_kmemcg::abstractions::kmem_cache::{CountedCache, Options, Reaper};
+///
+/// fn example() -> Result {
+///     let reaper = Reaper::new(c"example_reaper")?; // The module keeps this.
+///     let cache = CountedCache::<u64>::new(c"example_counted", Options::new(), &reaper)?;
+///     let object = cache.alloc(42, GFP_KERNEL)?;
+///     drop(cache); // Waits for nothing.
+///     assert_eq!(*object, 42);
+///     drop(object); // In a hard interrupt, for all it cares.
+///     Ok(())
+/// }
+/// ```
+///
+/// A `T` that holds objects or a cache of its own type must say by itself that it is `Send`: the
+/// compiler goes round in circles.
+///
+/// # Invariants
+///
+/// The guard's count is live until the drop.
+pub struct CountedCache<T: Send + 'static>(Hold<T>);
+
+/// An object that keeps its cache alive.
+pub type CountedObject<T> = Object<T, Hold<T>>;
+
+/// A reference on a counted cache. Gives no way to the count: who could start it anew would keep the
+/// cache for ever.
+pub struct Hold<T: Send + 'static>(Guard<Counted<T>>);
+
+impl<T: Send + 'static> Clone for Hold<T> {
+    #[inline]
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+// SAFETY: The guard keeps the cache alive and in its place.
+unsafe impl<T: Send + 'static> Owner for Hold<T> {
+    #[inline]
+    fn cache(&self) -> &RawCache {
+        &self.0.cache
+    }
+}
+
+/// What a [`CountedCache`] and its objects hold references on.
+///
+/// # Invariants
+///
+/// The layout of the cache is that of a `T`. The one `Arc` of it is the count's.
+#[pin_data]
+struct Counted<T: Send + 'static> {
+    cache: RawCache,
+    #[pin]
+    refs: PercpuRef<Counted<T>>,
+    #[pin]
+    work: Work<Counted<T>>,
+    queue: Registration,
+    _objects: PhantomData<fn() -> T>,
+}
+
+impl_has_percpu_ref! { impl{T: Send + 'static} HasPercpuRef for Counted<T> { self.refs } }
+impl_has_work! { impl{T: Send + 'static} HasWork<Self> for Counted<T> { self.work } }
+
+impl<T: Send + 'static> Release for Counted<T> {
+    /// Step 4.
+    fn release(this: Arc<Self>) {
+        let shared = this.queue.0.clone();
+        if shared.queue.enqueue(this).is_err() {
+            // Cannot be: the count is released once.
+            kernel::warn_on!(true);
+        }
+    }
+}
+
+impl<T: Send + 'static> WorkItem for Counted<T> {
+    type Pointer = Arc<Self>;
+
+    /// Step 5.
+    fn run(this: Arc<Self>) {
+        drop(this);
+    }
+}
+
+impl<T: Send + 'static> CountedCache<T> {
+    /// Makes a cache; for the name and the errors see [`RawCache::new`]. Context: may sleep.
+    pub fn new(name: &CStr, options: Options, reaper: &Reaper) -> Result<Self> {
+        let counted = Arc::pin_init(
+            try_pin_init!(Counted {
+                // INVARIANT: The layout of a `T`.
+                cache: RawCache::new(name, layout_of::<T>(), options)?,
+                refs <- PercpuRef::new(GFP_KERNEL),
+                work <- new_work!("kmem_cache::Counted"),
+                queue: Registration::new(reaper),
+                _objects: PhantomData,
+            }),
+            GFP_KERNEL,
+        )?;
+        PercpuRef::start(&counted)?;
+        // INVARIANT: Live from here; and of the two `Arc`s the count's is left below.
+        let guard = PercpuRef::tryget_live(&*counted).ok_or(ENODEV)?;
+        Ok(Self(Hold(guard)))
+    }
+
+    /// Allocates an object and initialises it in its place.
+    ///
+    /// Stands on `kmem_cache_alloc()`. Context: as `flags` say.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, and those of `init`.
+    #[inline]
+    pub fn alloc<E>(&self, init: impl PinInit<T, E>, flags: Flags) -> Result<CountedObject<T>>
+    where
+        Error: From<E>,
+    {
+        // SAFETY: Enough for a `T`, by the type invariants of `Counted`.
+        unsafe { Object::new(self.0.clone(), init, flags) }
+    }
+
+    /// Allocates `count` objects, or none; `init` is asked for each by its index.
+    ///
+    /// Stands on `kmem_cache_alloc_bulk()`; where interrupts are disabled, on
+    /// `kmem_cache_alloc()`. Context: as `flags` say.
+    ///
+    /// # Errors
+    ///
+    /// As [`alloc`](Self::alloc).
+    pub fn alloc_bulk<I, E>(
+        &self,
+        count: usize,
+        init: impl FnMut(usize) -> I,
+        flags: Flags,
+    ) -> Result<KVec<CountedObject<T>>>
+    where
+        I: PinInit<T, E>,
+        Error: From<E>,
+    {
+        // SAFETY: Enough for a `T`, by the type invariants of `Counted`.
+        unsafe { Object::new_bulk(self.0.clone(), count, init, flags) }
+    }
+
+    /// Gives slabs without objects back. Context: may sleep.
+    pub fn shrink(&self) {
+        self.0.cache().shrink();
+    }
+}
+
+impl<T: Send + 'static> Drop for CountedCache<T> {
+    /// Step 2. The guard is put after it.
+    fn drop(&mut self) {
+        self.0 .0.refs.kill();
+    }
+}
+
+/// Destroys the caches of a module.
+///
+/// Dropping it waits until all of them are destroyed: so until the last object is dropped. Context
+/// of the drop: may sleep; not in an object's destructor.
+pub struct Reaper(Arc<Shared>);
+
+/// # Invariants
+///
+/// `caches` is the number of [`Registration`]s.
+#[pin_data]
+struct Shared {
+    queue: OwnedQueue,
+    #[pin]
+    caches: SpinLockIrq<usize>,
+    #[pin]
+    none: CondVar,
+}
+
+impl Reaper {
+    /// Makes a reaper, with a workqueue of this name. Context: may sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn new(name: &CStr) -> Result<Self> {
+        Ok(Self(Arc::pin_init(
+            try_pin_init!(Shared {
+                queue: OwnedQueue::new(name, workqueue::Options::unbound().mem_reclaim())?,
+                caches <- new_spinlock_irq!(0, "kmem_cache::Reaper"),
+                none <- new_condvar!("kmem_cache::Reaper"),
+            }),
+            GFP_KERNEL,
+        )?))
+    }
+
+    /// Waits until the caches that were given up, and have no object left, are destroyed.
+    ///
+    /// Context: may sleep.
+    pub fn flush(&self) {
+        // The grace period of the kill, then the work of the release.
+        kernel::sync::rcu::rcu_barrier();
+        self.0.queue.flush();
+    }
+}
+
+impl Drop for Reaper {
+    fn drop(&mut self) {
+        let mut caches = self.0.caches.lock();
+        while *caches != 0 {
+            self.0.none.wait(&mut caches);
+        }
+        drop(caches);
+        // The work that destroyed the last one has told us so, but may not have returned; nor may
+        // the release that queued it, which runs in an RCU read-side critical section. Both have
+        // an `Arc` of the queue. After this ours is the last, and destroys it here.
+        self.0.queue.flush();
+        kernel::sync::rcu::synchronize_rcu();
+    }
+}
+
+/// One cache of a reaper.
+struct Registration(Arc<Shared>);
+
+impl Registration {
+    fn new(reaper: &Reaper) -> Self {
+        *reaper.0.caches.lock() += 1;
+        Self(reaper.0.clone())
+    }
+}
+
+impl Drop for Registration {
+    /// The cache is destroyed: its field comes before this one.
+    fn drop(&mut self) {
+        let mut caches = self.0.caches.lock();
+        *caches -= 1;
+        if *caches == 0 {
+            self.0.none.notify_all();
+        }
+    }
+}

@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is allocated from a cache.
+
+use super::RawCache;
+use crate::abstractions::{
+    context,
+    percpu_ref::{Guard, Release},
+};
+use core::{
+    mem::{ManuallyDrop, MaybeUninit},
+    ops::{Deref, DerefMut},
+    ptr::{self, NonNull},
+};
+use kernel::{alloc::Flags, bindings, prelude::*, types::Opaque};
+
+/// What keeps the cache of an object alive: a borrow of the cache, or a reference on it.
+///
+/// # Safety
+///
+/// [`cache`](Self::cache) is the same cache always, and is not dropped before the owner is,
+/// wherever that was moved.
+pub unsafe trait Owner {
+    /// The cache.
+    fn cache(&self) -> &RawCache;
+}
+
+/// Says that a type owns a [`RawCache`], whose objects hold references on the type.
+///
+/// As long as there is an object there is a [`Guard`], so the count owns an `Arc`, so the type is
+/// not dropped, so the cache is not destroyed. When the last object is freed the [`Release`]
+/// callback gets that `Arc`, in any context, and passes it to a worker, who may drop it.
+///
+/// Implemented by [`impl_has_cache!`](crate::impl_has_cache!).
+///
+/// # Safety
+///
+/// [`cache`](Self::cache) returns the same field of `self` always; the cache in it is not replaced
+/// or dropped before `self` is.
+pub unsafe trait HasCache {
+    /// The field.
+    fn cache(&self) -> &RawCache;
+}
+
+/// Implements [`HasCache`] for a field.
+#[macro_export]
+macro_rules! impl_has_cache {
+    (impl $({$($generics:tt)*})? HasCache for $self:ty { self.$field:ident }) => {
+        // SAFETY: Always the same field, and nothing that it derefs to, as the pattern and the
+        // pointers see to. An object keeps `self` behind a shared `Arc`, so nobody can replace the
+        // field while there is one.
+        unsafe impl $(<$($generics)*>)? $crate::abstractions::kmem_cache::HasCache for $self {
+            #[inline]
+            fn cache(&self) -> &$crate::abstractions::kmem_cache::RawCache {
+                let Self { $field: field, .. } = self;
+                let field: *const _ = field;
+                let field: *const $crate::abstractions::kmem_cache::RawCache = field;
+                // SAFETY: A field of `self`.
+                unsafe { &*field }
+            }
+        }
+    };
+}
+
+// SAFETY: A guard keeps its `C` alive and where it is, and so the cache in it.
+unsafe impl<C: HasCache + Release> Owner for Guard<C> {
+    #[inline]
+    fn cache(&self) -> &RawCache {
+        C::cache(self)
+    }
+}
+
+/// A `T` in the memory of a cache, like a `Pin<Box<T>>`.
+///
+/// Dropping it drops the `T`, gives the memory back to the cache that it came from, and then lets
+/// go of the owner. Context of the drop: where `kmem_cache_free()` and the destructor of `T` are
+/// legal; with a counted owner it may run [`Release::release`].
+///
+/// # Invariants
+///
+/// `ptr` was allocated from the cache of `owner`, is large and aligned enough for a `T`, holds a
+/// valid one, and belongs to this `Object`. The `T` does not move.
+pub struct Object<T, O: Owner> {
+    ptr: NonNull<T>,
+    owner: O,
+}
+
+// SAFETY: Owns a `T` and an `O`, like a box with an allocator.
+unsafe impl<T: Send, O: Owner + Send> Send for Object<T, O> {}
+// SAFETY: As above.
+unsafe impl<T: Sync, O: Owner + Sync> Sync for Object<T, O> {}
+
+impl<T, O: Owner> Object<T, O> {
+    /// Allocates and initialises a `T`.
+    ///
+    /// # Safety
+    ///
+    /// The layout of the cache of `owner` is enough for a `T`.
+    #[inline]
+    pub(super) unsafe fn new<E>(owner: O, init: impl PinInit<T, E>, flags: Flags) -> Result<Self>
+    where
+        Error: From<E>,
+    {
+        let memory = owner.cache().alloc(flags)?;
+        // SAFETY: Just allocated there; enough for a `T`, says the caller.
+        unsafe { Self::init(owner, memory, init) }
+    }
+
+    /// Initialises a `T` in `memory`, or frees that.
+    ///
+    /// # Safety
+    ///
+    /// `memory` came from the cache of `owner`, belongs to the caller, and is enough for a `T`.
+    #[inline]
+    unsafe fn init<E>(owner: O, memory: NonNull<u8>, init: impl PinInit<T, E>) -> Result<Self>
+    where
+        Error: From<E>,
+    {
+        let ptr = memory.cast::<T>();
+        // SAFETY: Valid for writing a `T`, which will not move; not used where this fails.
+        if let Err(error) = unsafe { pin_init::raw_try_init(ptr.as_ptr(), init) } {
+            // SAFETY: The memory is the caller's, and came from this cache.
+            unsafe { owner.cache().free(memory) };
+            return Err(error.into());
+        }
+        // INVARIANT: By the safety requirement, and initialised above.
+        Ok(Self { ptr, owner })
+    }
+
+    /// Allocates and initialises `count` objects, or none: what was made before an error is
+    /// dropped.
+    ///
+    /// # Safety
+    ///
+    /// As [`new`](Self::new).
+    pub(super) unsafe fn new_bulk<I, E>(
+        owner: O,
+        count: usize,
+        mut init: impl FnMut(usize) -> I,
+        flags: Flags,
+    ) -> Result<KVec<Self>>
+    where
+        O: Clone,
+        I: PinInit<T, E>,
+        Error: From<E>,
+    {
+        let mut objects = KVec::with_capacity(count, flags)?;
+        let mut memory = [MaybeUninit::<*mut u8>::uninit(); BATCH];
+        while objects.len() < count {
+            let got = if context::may_bulk() {
+                let batch = (count - objects.len()).min(BATCH);
+                owner.cache().alloc_bulk(&mut memory[..batch], flags)?;
+                batch
+            } else {
+                memory[0].write(owner.cache().alloc(flags)?.as_ptr());
+                1
+            };
+            let mut failed = Ok(());
+            for slot in &memory[..got] {
+                // SAFETY: Written by the allocation above, which returns no null pointer.
+                let one = unsafe { NonNull::new_unchecked(slot.assume_init()) };
+                if failed.is_err() {
+                    // SAFETY: Allocated above, and not used.
+                    unsafe { owner.cache().free(one) };
+                    continue;
+                }
+                // SAFETY: Allocated above; enough for a `T`, says the caller.
+                failed = unsafe { Self::init(owner.clone(), one, init(objects.len())) }
+                    .and_then(|object| Ok(objects.push(object, flags)?));
+            }
+            failed?;
+        }
+        Ok(objects)
+    }
+
+    /// Drops many objects, whose memory is given back in batches.
+    ///
+    /// Stands on `kmem_cache_free_bulk()`; where interrupts are disabled, on `kmem_cache_free()`.
+    /// Context: as the drop of one.
+    pub fn free_bulk(objects: KVec<Self>) {
+        if !context::may_bulk() {
+            return drop(objects);
+        }
+        let mut batch = Batch::<O>::new();
+        for object in objects {
+            let (ptr, owner) = object.into_parts();
+            // SAFETY: Valid, by the type invariants, and not used again.
+            unsafe { ptr::drop_in_place(ptr.as_ptr()) };
+            // SAFETY: From the cache of `owner`, by the type invariants; not used again.
+            unsafe { batch.push(ptr.cast(), owner) };
+        }
+    }
+
+    /// The value, mutable and in its place.
+    pub fn as_mut(&mut self) -> Pin<&mut T> {
+        // SAFETY: Valid, ours, and does not move, by the type invariants.
+        unsafe { Pin::new_unchecked(self.ptr.as_mut()) }
+    }
+
+    /// What keeps the cache alive.
+    #[inline]
+    pub fn owner(&self) -> &O {
+        &self.owner
+    }
+
+    /// Splits the object in two parts; [`from_raw`](Self::from_raw) is the inverse.
+    ///
+    /// As with a box, who drops the parts leaks the object; and with it the cache.
+    pub fn into_raw(self) -> (NonNull<T>, Detached<O>) {
+        let (ptr, owner) = self.into_parts();
+        (ptr, Detached(ManuallyDrop::new(owner)))
+    }
+
+    /// Not for everyone: the owner could be dropped before the memory is freed.
+    fn into_parts(self) -> (NonNull<T>, O) {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: `this` is not used again, and is not dropped.
+        (this.ptr, unsafe { ptr::read(&this.owner) })
+    }
+
+    /// Puts an object together again.
+    ///
+    /// # Safety
+    ///
+    /// Both came from one [`into_raw`](Self::into_raw), and the value is valid.
+    pub unsafe fn from_raw(ptr: NonNull<T>, owner: Detached<O>) -> Self {
+        let owner = ManuallyDrop::into_inner(owner.0);
+        // INVARIANT: By the safety requirement.
+        Self { ptr, owner }
+    }
+}
+
+/// The owner of an object that was split; good for [`Object::from_raw`] only.
+#[must_use = "without it the object is leaked"]
+pub struct Detached<O: Owner>(ManuallyDrop<O>);
+
+impl<T, O: Owner> Deref for Object<T, O> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: Valid and ours, by the type invariants.
+        unsafe { self.ptr.as_ref() }
+    }
+}
+
+impl<T: Unpin, O: Owner> DerefMut for Object<T, O> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: Valid and ours, by the type invariants.
+        unsafe { self.ptr.as_mut() }
+    }
+}
+
+impl<T, O: Owner> Drop for Object<T, O> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: Valid, by the type invariants, and not used again.
+        unsafe { ptr::drop_in_place(self.ptr.as_ptr()) };
+        // SAFETY: From this cache, by the type invariants; the owner, dropped after this, keeps it
+        // alive.
+        unsafe { self.owner.cache().free(self.ptr.cast()) };
+    }
+}
+
+/// Memory without a type, as large as the layout of its cache says; uninitialised when it comes.
+pub struct Memory(());
+
+// SAFETY: Access to the memory is unsafe, and up to whoever does it.
+unsafe impl Sync for Memory {}
+
+impl<O: Owner> Object<Memory, O> {
+    /// Allocates memory. Stands on `kmem_cache_alloc()`. Context: as `flags` say.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`; the owner is dropped.
+    #[inline]
+    pub fn memory(owner: O, flags: Flags) -> Result<Self> {
+        let memory = owner.cache().alloc(flags)?;
+        // INVARIANT: Every layout is enough for a `Memory`, which is nothing and is valid.
+        Ok(Self {
+            ptr: memory.cast(),
+            owner,
+        })
+    }
+
+    /// The memory.
+    pub fn as_ptr(&self) -> NonNull<u8> {
+        self.ptr.cast()
+    }
+}
+
+/// How many objects go to and from a cache at once.
+const BATCH: usize = 32;
+
+/// Memory that waits to be given back, all of one cache.
+struct Batch<O: Owner> {
+    memory: [*mut u8; BATCH],
+    owners: [Option<O>; BATCH],
+    len: usize,
+}
+
+impl<O: Owner> Batch<O> {
+    fn new() -> Self {
+        Self {
+            memory: [ptr::null_mut(); BATCH],
+            owners: [const { None }; BATCH],
+            len: 0,
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `memory` came from the cache of `owner`, and is not used again.
+    unsafe fn push(&mut self, memory: NonNull<u8>, owner: O) {
+        let cache = |owner: &O| owner.cache().ptr;
+        let other = self.owners[0]
+            .as_ref()
+            .is_some_and(|first| cache(first) != cache(&owner));
+        if other || self.len == BATCH {
+            self.flush();
+        }
+        self.memory[self.len] = memory.as_ptr();
+        self.owners[self.len] = Some(owner);
+        self.len += 1;
+    }
+
+    fn flush(&mut self) {
+        if let Some(owner) = &self.owners[0] {
+            // SAFETY: All came from the cache of this owner, say the callers of `push()`.
+            unsafe { owner.cache().free_bulk(&mut self.memory[..self.len]) };
+        }
+        for owner in &mut self.owners[..self.len] {
+            *owner = None;
+        }
+        self.len = 0;
+    }
+}
+
+impl<O: Owner> Drop for Batch<O> {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+/// A field that lets an object be freed after a grace period: a `struct kvfree_rcu_head`.
+#[repr(transparent)]
+pub struct KfreeRcuHead(Opaque<bindings::kvfree_rcu_head>);
+
+// SAFETY: Nobody touches it before the object is given to `free_rcu()`.
+unsafe impl Send for KfreeRcuHead {}
+// SAFETY: As above.
+unsafe impl Sync for KfreeRcuHead {}
+
+impl KfreeRcuHead {
+    /// A head that is not used yet.
+    pub const fn new() -> Self {
+        Self(Opaque::uninit())
+    }
+}
+
+impl Default for KfreeRcuHead {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Says that a type contains a [`KfreeRcuHead`].
+///
+/// Implemented by [`impl_has_kfree_rcu_head!`](crate::impl_has_kfree_rcu_head!).
+///
+/// # Safety
+///
+/// [`kfree_rcu_head`](Self::kfree_rcu_head) returns a field of `self`.
+pub unsafe trait HasKfreeRcuHead {
+    /// The field.
+    fn kfree_rcu_head(&self) -> &KfreeRcuHead;
+}
+
+/// Implements [`HasKfreeRcuHead`] for a field.
+#[macro_export]
+macro_rules! impl_has_kfree_rcu_head {
+    (impl $({$($generics:tt)*})? HasKfreeRcuHead for $self:ty { self.$field:ident }) => {
+        // SAFETY: A field, and nothing that it derefs to, as the pattern and the pointers see to.
+        unsafe impl $(<$($generics)*>)? $crate::abstractions::kmem_cache::HasKfreeRcuHead
+            for $self
+        {
+            #[inline]
+            fn kfree_rcu_head(&self) -> &$crate::abstractions::kmem_cache::KfreeRcuHead {
+                let Self { $field: field, .. } = self;
+                let field: *const _ = field;
+                let field: *const $crate::abstractions::kmem_cache::KfreeRcuHead = field;
+                // SAFETY: A field of `self`.
+                unsafe { &*field }
+            }
+        }
+    };
+}
+
+impl<T: HasKfreeRcuHead, O: Owner> Object<T, O> {
+    /// Frees the memory after a grace period: readers that found the object under RCU may go on
+    /// looking at it until then. `T` must not need to be dropped.
+    ///
+    /// What that means for destroying the cache: the owner is let go at once, and
+    /// `kmem_cache_destroy()` waits for what is still on its way (`kvfree_rcu_barrier()`); whoever
+    /// destroys it may sleep, by contract. Stands on `kfree_rcu()`. Context: any but NMI.
+    pub fn free_rcu(self) {
+        const { assert!(!core::mem::needs_drop::<T>(), "nobody would drop it") };
+        let (ptr, owner) = self.into_parts();
+        // SAFETY: Valid, by the type invariants of `Object`.
+        let head = unsafe { ptr.as_ref() }.kfree_rcu_head().0.get();
+        // SAFETY: The pointer is that of a live object of a slab, which `kfree()` accepts; the
+        // head is a field of it, and nobody else writes it. Who still looks at the object does so
+        // under RCU.
+        unsafe { bindings::kvfree_call_rcu(head, ptr.as_ptr().cast()) };
+        drop(owner);
+    }
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How a cache is made.
+
+use core::alloc::Layout;
+use kernel::{bindings, prelude::*};
+
+/// What a cache can be asked for beside the type of its objects.
+///
+/// # Examples
+///
+/// ```
+/// use rust_kmemcg::abstractions::kmem_cache::Options;
+///
+/// const OPTIONS: Options = Options::new().account().hwcache_align().sheaf_capacity(32);
+/// ```
+#[derive(Clone, Copy)]
+pub struct Options {
+    flags: bindings::slab_flags_t,
+    align: u32,
+    usercopy: (u32, u32),
+    sheaf_capacity: u32,
+    pub(super) constructor: Option<unsafe extern "C" fn(*mut kernel::ffi::c_void)>,
+}
+
+const fn flag(bit: u32) -> bindings::slab_flags_t {
+    1 << bit
+}
+
+impl Options {
+    /// Nothing in particular.
+    pub const fn new() -> Self {
+        Self {
+            flags: 0,
+            align: 1,
+            usercopy: (0, 0),
+            sheaf_capacity: 0,
+            constructor: None,
+        }
+    }
+
+    /// Aligns objects to at least `align` bytes, a power of two up to a page; 0 asks for
+    /// nothing.
+    pub const fn align(mut self, align: u32) -> Self {
+        self.align = align;
+        self
+    }
+
+    /// Charges the objects to the memory cgroup of who allocates them (`SLAB_ACCOUNT`). Without
+    /// `CONFIG_MEMCG` this does nothing.
+    pub const fn account(mut self) -> Self {
+        #[cfg(CONFIG_MEMCG)]
+        {
+            self.flags |= flag(bindings::_slab_flag_bits__SLAB_ACCOUNT);
+        }
+        self
+    }
+
+    /// Starts objects on cache lines (`SLAB_HWCACHE_ALIGN`).
+    pub const fn hwcache_align(mut self) -> Self {
+        self.flags |= flag(bindings::_slab_flag_bits__SLAB_HWCACHE_ALIGN);
+        self
+    }
+
+    /// The objects can be reclaimed: their pages count as such (`SLAB_RECLAIM_ACCOUNT`).
+    pub const fn reclaim_account(mut self) -> Self {
+        self.flags |= flag(bindings::_slab_flag_bits__SLAB_RECLAIM_ACCOUNT);
+        self
+    }
+
+    /// Never merges the cache with one of the same layout (`SLAB_NO_MERGE`): its statistics in
+    /// `/sys/kernel/slab` are its own, and destroying it means something.
+    pub const fn no_merge(mut self) -> Self {
+        self.flags |= flag(bindings::_slab_flag_bits__SLAB_NO_MERGE);
+        self
+    }
+
+    /// The part of an object that may be copied to and from user space, in bytes from its
+    /// beginning.
+    pub const fn usercopy(mut self, offset: u32, size: u32) -> Self {
+        self.usercopy = (offset, size);
+        self
+    }
+
+    /// Per-CPU arrays (sheaves) of at least this many objects. Implies [`no_merge`](Self::no_merge).
+    pub const fn sheaf_capacity(mut self, objects: u32) -> Self {
+        self.sheaf_capacity = objects;
+        self
+    }
+
+    /// Memory keeps its type for a grace period (`SLAB_TYPESAFE_BY_RCU`).
+    ///
+    /// `constructor` is called once for each object's memory, with a pointer to it, and makes what
+    /// it points at valid.
+    pub(super) const fn typesafe_by_rcu(
+        mut self,
+        constructor: unsafe extern "C" fn(*mut kernel::ffi::c_void),
+    ) -> Self {
+        self.flags |= flag(bindings::_slab_flag_bits__SLAB_TYPESAFE_BY_RCU);
+        self.constructor = Some(constructor);
+        self
+    }
+
+    pub(super) fn flags(&self) -> bindings::slab_flags_t {
+        self.flags
+    }
+
+    /// The arguments for objects of `layout`.
+    pub(super) fn args(&self, layout: Layout) -> Result<bindings::kmem_cache_args> {
+        /// More than any sheaf that the kernel makes by itself, and far from an overflow.
+        const MAX_SHEAF: u32 = 4096;
+        let align = self.align.max(layout.align() as u32);
+        let (useroffset, usersize) = self.usercopy;
+        let end = useroffset.checked_add(usersize).ok_or(EINVAL)?;
+        // C warns where it is asked for a window that does not fit.
+        if (self.align != 0 && !self.align.is_power_of_two())
+            || align as usize > kernel::page::PAGE_SIZE
+            || end as usize > layout.size()
+            || (usersize == 0 && useroffset != 0)
+            || self.sheaf_capacity > MAX_SHEAF
+        {
+            return Err(EINVAL);
+        }
+        Ok(bindings::kmem_cache_args {
+            align,
+            useroffset,
+            usersize,
+            sheaf_capacity: self.sheaf_capacity,
+            ctor: self.constructor,
+            ..Default::default()
+        })
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self::new()
+    }
+}

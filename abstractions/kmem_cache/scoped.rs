@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Scoped caches: the compiler proves that a cache outlives its objects.
+
+use super::{layout_of, Object, Options, Owner, RawCache};
+use core::marker::PhantomData;
+use kernel::{alloc::Flags, prelude::*};
+
+/// A slab cache for objects of type `T`, which borrow it.
+///
+/// Dropping it destroys the cache; no object can be left then. Context of the drop: may sleep.
+///
+/// An object that was forgotten (`mem::forget`) lets the cache be dropped nevertheless. The kernel
+/// then says so in a warning, and leaks the cache: nothing is freed that somebody could still use.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::prelude::*;
+/// use rust_kmemcg::abstractions::kmem_cache::{KmemCache, Object, Options};
+///
+/// fn example() -> Result {
+///     let cache = KmemCache::<[u8; 96]>::new(c"example_scoped", Options::new().no_merge())?;
+///     let one = cache.alloc([0; 96], GFP_KERNEL)?;
+///     let many = cache.alloc_bulk(16, |i| [i as u8; 96], GFP_KERNEL)?;
+///     Object::free_bulk(many);
+///     drop(one);
+///     cache.shrink();
+///     Ok(())
+/// }
+/// ```
+///
+/// # Invariants
+///
+/// The layout of the cache is that of a `T`.
+pub struct KmemCache<T> {
+    cache: RawCache,
+    _objects: PhantomData<fn() -> T>,
+}
+
+/// An object that borrows its cache.
+pub type ScopedObject<'a, T> = Object<T, &'a KmemCache<T>>;
+
+// SAFETY: The borrow keeps the `KmemCache` from being moved and dropped, and its cache with it.
+unsafe impl<T> Owner for &KmemCache<T> {
+    #[inline]
+    fn cache(&self) -> &RawCache {
+        &self.cache
+    }
+}
+
+impl<T> KmemCache<T> {
+    /// Makes a cache; for the name and the errors see [`RawCache::new`]. Context: may sleep.
+    pub fn new(name: &CStr, options: Options) -> Result<Self> {
+        // INVARIANT: The layout of a `T`.
+        Ok(Self {
+            cache: RawCache::new(name, layout_of::<T>(), options)?,
+            _objects: PhantomData,
+        })
+    }
+
+    /// Allocates an object and initialises it in its place.
+    ///
+    /// Stands on `kmem_cache_alloc()`. Context: as `flags` say.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, and those of `init`.
+    #[inline]
+    pub fn alloc<E>(&self, init: impl PinInit<T, E>, flags: Flags) -> Result<ScopedObject<'_, T>>
+    where
+        Error: From<E>,
+    {
+        // SAFETY: Enough for a `T`, by the type invariants.
+        unsafe { Object::new(self, init, flags) }
+    }
+
+    /// Allocates `count` objects, or none; `init` is asked for each by its index.
+    ///
+    /// Stands on `kmem_cache_alloc_bulk()`; where interrupts are disabled, on
+    /// `kmem_cache_alloc()`. Context: as `flags` say.
+    ///
+    /// # Errors
+    ///
+    /// As [`alloc`](Self::alloc).
+    pub fn alloc_bulk<I, E>(
+        &self,
+        count: usize,
+        init: impl FnMut(usize) -> I,
+        flags: Flags,
+    ) -> Result<KVec<ScopedObject<'_, T>>>
+    where
+        I: PinInit<T, E>,
+        Error: From<E>,
+    {
+        // SAFETY: Enough for a `T`, by the type invariants.
+        unsafe { Object::new_bulk(self, count, init, flags) }
+    }
+
+    /// Gives slabs without objects back. Context: may sleep.
+    pub fn shrink(&self) {
+        self.cache.shrink();
+    }
+}

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Caches whose memory keeps its type under RCU.
+
+use super::{layout_of, Options, RawCache};
+use core::{
+    marker::PhantomData,
+    ops::Deref,
+    ptr::{self, NonNull},
+};
+use kernel::{
+    alloc::Flags,
+    ffi::c_void,
+    prelude::*,
+    sync::{
+        atomic::{Acquire, Atomic, Full},
+        rcu,
+    },
+};
+
+/// A type that can be looked at while its memory is freed and allocated again.
+///
+/// It is made once for each piece of memory, by [`Self::NEW`], and never dropped or made anew: what
+/// is allocated has the content that its last user left. All access is shared, so what changes in
+/// it is atomic or has a lock.
+pub trait Typesafe: Send + Sync + 'static {
+    /// The content of memory that was never used.
+    const NEW: Self;
+}
+
+/// A cache of `SLAB_TYPESAFE_BY_RCU`.
+///
+/// An object is freed and allocated again at once, without waiting for a grace period; but the
+/// memory stays a `T` for as long as a reader, who found it in a [`TypesafeSlot`], is in his RCU
+/// read-side critical section. He must then find out whether it is still the `T` that he meant, by
+/// something in it: a key, or a count that he takes a reference of.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::{prelude::*, sync::{atomic::{Atomic, Relaxed}, rcu}};
+/// use rust_kmemcg::abstractions::kmem_cache::*;
+///
+/// struct Entry {
+///     key: Atomic<u64>,
+/// }
+///
+/// impl Typesafe for Entry {
+///     const NEW: Self = Self { key: Atomic::new(0) };
+/// }
+///
+/// fn example() -> Result {
+///     let cache = TypesafeCache::<Entry>::new(c"example_typesafe", Options::new())?;
+///     let slot = TypesafeSlot::new();
+///     let entry = cache.alloc(GFP_KERNEL)?;
+///     entry.key.store(7, Relaxed);
+///     let published = entry.publish(&slot).map_err(|_| EEXIST)?;
+///     let guard = rcu::read_lock();
+///     let found = slot.load(&guard).ok_or(ENOENT)?;
+///     drop(published); // Freed, and yet `found` stays an `Entry`: maybe another one.
+///     let _still_ours = found.key.load(Relaxed) == 7;
+///     Ok(())
+/// }
+/// ```
+///
+/// # Invariants
+///
+/// The layout of the cache is that of a `T`; all memory in it holds a valid `T`.
+pub struct TypesafeCache<T: Typesafe> {
+    cache: RawCache,
+    _objects: PhantomData<fn() -> T>,
+}
+
+/// # Safety
+///
+/// Called by the slab allocator, with fresh memory of a cache of `T`.
+unsafe extern "C" fn construct<T: Typesafe>(memory: *mut c_void) {
+    // SAFETY: Valid for writing a `T`, says the caller.
+    unsafe { memory.cast::<T>().write(T::NEW) };
+}
+
+impl<T: Typesafe> TypesafeCache<T> {
+    /// Makes a cache; for the name and the errors see [`RawCache::new`]. Context: may sleep.
+    pub fn new(name: &CStr, options: Options) -> Result<Self> {
+        const {
+            assert!(!core::mem::needs_drop::<T>(), "nobody would drop it");
+            assert!(
+                size_of::<T>() <= kernel::page::PAGE_SIZE,
+                "made on the stack"
+            );
+        }
+        let options = options.typesafe_by_rcu(construct::<T>);
+        // INVARIANT: The constructor makes all memory a `T`. The allocator keeps its own data
+        // outside of the objects of such a cache.
+        Ok(Self {
+            cache: RawCache::new(name, layout_of::<T>(), options)?,
+            _objects: PhantomData,
+        })
+    }
+
+    /// Allocates an object, which has the content that its last user left.
+    ///
+    /// Stands on `kmem_cache_alloc()`. Context: as `flags` say; `__GFP_ZERO` is ignored, as it
+    /// would overwrite what readers look at.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn alloc(&self, flags: Flags) -> Result<TypesafeObject<'_, T>> {
+        let flags = flags & !kernel::alloc::flags::__GFP_ZERO;
+        // INVARIANT: From this cache; a valid `T`, by its invariants.
+        Ok(TypesafeObject {
+            ptr: self.cache.alloc(flags)?.cast(),
+            cache: self,
+        })
+    }
+}
+
+/// An object of a [`TypesafeCache`], which it borrows. Shared access only.
+///
+/// # Invariants
+///
+/// `ptr` was allocated from `cache`, and belongs to this object.
+pub struct TypesafeObject<'a, T: Typesafe> {
+    ptr: NonNull<T>,
+    cache: &'a TypesafeCache<T>,
+}
+
+// SAFETY: Gives shared access to a `T: Send + Sync`, and may be freed on any thread.
+unsafe impl<T: Typesafe> Send for TypesafeObject<'_, T> {}
+// SAFETY: As above.
+unsafe impl<T: Typesafe> Sync for TypesafeObject<'_, T> {}
+
+impl<'a, T: Typesafe> TypesafeObject<'a, T> {
+    /// Shows the object to readers of `slot`, until what it returns is dropped.
+    ///
+    /// # Errors
+    ///
+    /// Gives the object back when the slot is in use.
+    pub fn publish<'s>(
+        self,
+        slot: &'s TypesafeSlot<'a, T>,
+    ) -> core::result::Result<Published<'s, 'a, T>, Self> {
+        let new = self.ptr.as_ptr();
+        match slot.ptr.cmpxchg(ptr::null_mut(), new, Full) {
+            Ok(_) => Ok(Published { object: self, slot }),
+            Err(_) => Err(self),
+        }
+    }
+}
+
+impl<T: Typesafe> Deref for TypesafeObject<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: Valid, by the type invariants; nobody has exclusive access.
+        unsafe { self.ptr.as_ref() }
+    }
+}
+
+impl<T: Typesafe> Drop for TypesafeObject<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: From this cache, by the type invariants. Readers may go on looking at it: the
+        // memory stays a `T` for a grace period, and then no slot leads to it.
+        unsafe { self.cache.cache.free(self.ptr.cast()) };
+    }
+}
+
+/// A type that is invariant in `T`.
+type Invariant<T> = fn(T) -> T;
+
+/// A place where readers under RCU find an object of a [`TypesafeCache`].
+///
+/// # Invariants
+///
+/// `ptr` is null or an object that a [`Published`] owns, which clears it before it frees the object.
+pub struct TypesafeSlot<'a, T: Typesafe> {
+    ptr: Atomic<*mut T>,
+    // Invariant in `'a`: the slot does not outlive the cache.
+    _cache: PhantomData<Invariant<&'a TypesafeCache<T>>>,
+}
+
+// SAFETY: Gives shared access to a `T: Send + Sync`.
+unsafe impl<T: Typesafe> Send for TypesafeSlot<'_, T> {}
+// SAFETY: As above; the pointer is atomic.
+unsafe impl<T: Typesafe> Sync for TypesafeSlot<'_, T> {}
+
+impl<T: Typesafe> TypesafeSlot<'_, T> {
+    /// An empty slot.
+    pub const fn new() -> Self {
+        // INVARIANT: Null.
+        Self {
+            ptr: Atomic::new(ptr::null_mut()),
+            _cache: PhantomData,
+        }
+    }
+
+    /// What is published here; or what is made of it meanwhile. Context: any.
+    pub fn load<'g>(&'g self, _guard: &'g rcu::Guard) -> Option<&'g T> {
+        // SAFETY: Null, or an object that is freed only after the slot was cleared, by the type
+        // invariants; so its memory stays a `T` as long as `_guard`.
+        unsafe { self.ptr.load(Acquire).as_ref() }
+    }
+}
+
+impl<T: Typesafe> Default for TypesafeSlot<'_, T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// An object that readers of a [`TypesafeSlot`] find. Dropping it empties the slot and frees it.
+///
+/// One that is forgotten (`mem::forget`) stays where it is, published and never freed.
+pub struct Published<'s, 'a, T: Typesafe> {
+    object: TypesafeObject<'a, T>,
+    slot: &'s TypesafeSlot<'a, T>,
+}
+
+impl<T: Typesafe> Deref for Published<'_, '_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.object
+    }
+}
+
+impl<T: Typesafe> Drop for Published<'_, '_, T> {
+    fn drop(&mut self) {
+        // INVARIANT: Cleared before the object is freed.
+        self.slot.ptr.xchg(ptr::null_mut(), Full);
+    }
+}

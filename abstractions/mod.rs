@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Safe wrappers of kernel C APIs that the in-tree `kernel` crate lacks.
+//!
+//! Nothing here knows the protocol; each file could move to `rust/kernel/` as it is. (The one
+//! exception is [`trace`], whose events are this module's own.) All `unsafe` of the module lives
+//! in this room: who trusts it can read the others as ordinary Rust.
+//!
+//! Spinlocks are not here: the in-tree `SpinLockIrq` does all that the protocol's gate needs. Its
+//! `lock()` may be called in any context, a hard interrupt too, since it counts how often interrupts
+//! were disabled and enables them with the last guard only; so nothing has to keep the state that
+//! they were in. Each lock has a lockdep class of its own, from the place where it is made.
+
+pub mod call_rcu;
+pub mod context;
+pub mod debugfs;
+pub mod exec;
+mod gfp;
+pub mod kmem_cache;
+pub mod percpu_ref;
+pub mod rcu_slot;
+pub mod trace;
+pub mod tracepoint;
+pub mod workqueue;
+
+/// Declarations of `include/helpers.h`, made by bindgen when the module is built.
+#[allow(missing_docs, improper_ctypes, clippy::all, unreachable_pub)]
+mod helpers {
+    use kernel::{bindings::*, ffi};
+    include!(env!("RUST_KMEMCG_BINDINGS"));
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The words of a command.
+
+use core::ops::RangeInclusive;
+use kernel::prelude::*;
+
+/// The longest name of a root, group or handle.
+const MAX_NAME: usize = 32;
+
+/// Splits a command in its words, at most `N`.
+///
+/// # Errors
+///
+/// `EINVAL`: there are more, or something that is not printable ASCII.
+pub(super) fn words<const N: usize>(command: &str) -> Result<([&str; N], usize)> {
+    if !command
+        .bytes()
+        .all(|byte| byte == b' ' || byte.is_ascii_graphic())
+    {
+        return Err(EINVAL);
+    }
+    let mut words = [""; N];
+    let mut count = 0;
+    for word in command.split(' ').filter(|word| !word.is_empty()) {
+        *words.get_mut(count).ok_or(EINVAL)? = word;
+        count += 1;
+    }
+    Ok((words, count))
+}
+
+/// A name: letters, digits, `_`, `.` and `-`, but not the latter two in front.
+///
+/// # Errors
+///
+/// `EINVAL`.
+pub(super) fn name(word: &str) -> Result<&str> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    if word.is_empty()
+        || word.len() > MAX_NAME
+        || word.starts_with(['.', '-'])
+        || !word.bytes().all(fits)
+    {
+        return Err(EINVAL);
+    }
+    Ok(word)
+}
+
+/// A decimal number.
+///
+/// # Errors
+///
+/// `EINVAL`: not one. `ERANGE`: out of range.
+pub(super) fn number(word: &str, range: RangeInclusive<usize>) -> Result<usize> {
+    if word.is_empty() || !word.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(EINVAL);
+    }
+    let number = word.parse().map_err(|_| ERANGE)?;
+    if !range.contains(&number) {
+        return Err(ERANGE);
+    }
+    Ok(number)
+}

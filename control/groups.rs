@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The file `groups`.
+
+use super::{
+    command::{name, words},
+    Control,
+};
+use crate::abstractions::debugfs::File;
+use kernel::{prelude::*, seq_file::SeqFile, seq_print};
+
+/// `create NAME [PARENT]`, `offline NAME`.
+pub(super) const FILE: File<Control> = File {
+    name: c"groups",
+    show: Some(show),
+    store: Some(store),
+};
+
+fn show(control: &Control, seq: &SeqFile) {
+    control.kmemcg.for_each_group(|group, parent, children| {
+        seq_print!(
+            seq,
+            "group={} name={} parent={} children={}\n",
+            group.number(),
+            group.name(),
+            parent,
+            children,
+        );
+    });
+}
+
+fn store(control: &Control, command: &str) -> Result {
+    let (words, count) = words::<3>(command)?;
+    match (words, count) {
+        (["create", group, ..], 2) => {
+            control.kmemcg.create_group(name(group)?, None)?;
+        }
+        (["create", group, parent], 3) => {
+            let group = name(group)?;
+            let parent = control.kmemcg.group(name(parent)?)?;
+            control.kmemcg.create_group(group, Some(&parent))?;
+        }
+        (["offline", group, ..], 2) => {
+            let group = control.kmemcg.group(name(group)?)?;
+            control.kmemcg.offline_group(&group)?;
+        }
+        _ => return Err(EINVAL),
+    }
+    Ok(())
+}

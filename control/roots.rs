@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The files `roots`, `children` and `stats`.
+
+use super::{
+    command::{name, number, words},
+    Control,
+};
+use crate::{
+    abstractions::{debugfs::File, kmem_cache::MAX_SIZE},
+    protocol::Stage,
+};
+use core::alloc::Layout;
+use kernel::{prelude::*, seq_file::SeqFile, seq_print};
+
+/// `create NAME SIZE [ALIGN]`, `destroy NAME [async]`.
+pub(super) const FILE: File<Control> = File {
+    name: c"roots",
+    show: Some(show),
+    store: Some(store),
+};
+
+/// Every child cache, and every root's own cache (`child=0`).
+pub(super) const CHILDREN: File<Control> = File {
+    name: c"children",
+    show: Some(show_children),
+    store: None,
+};
+
+/// What each root has counted: how many of its caches are in each stage, and the rest of it since
+/// the root was made. Times are in microseconds.
+pub(super) const STATS: File<Control> = File {
+    name: c"stats",
+    show: Some(show_stats),
+    store: None,
+};
+
+fn show(control: &Control, seq: &SeqFile) {
+    control.kmemcg.for_each_root(|root| {
+        let mut children = 0;
+        root.for_each_child(|child, _| children += usize::from(child.number() != 0));
+        seq_print!(
+            seq,
+            "root={} name={} size={} align={} state={} children={}\n",
+            root.number(),
+            root.name(),
+            root.layout().size(),
+            root.layout().align(),
+            root.phase(),
+            children,
+        );
+    });
+}
+
+fn show_children(control: &Control, seq: &SeqFile) {
+    control.kmemcg.for_each_root(|root| {
+        root.for_each_child(|child, stage: Stage| {
+            seq_print!(
+                seq,
+                "child={} root={} name={} owner={} stage={} objects={}\n",
+                child.number(),
+                root.number(),
+                root.name(),
+                child.owner(),
+                stage,
+                child.objects(),
+            );
+        });
+    });
+}
+
+fn show_stats(control: &Control, seq: &SeqFile) {
+    control.kmemcg.for_each_root(|root| {
+        let mut children = [0; Stage::ALL.len()];
+        let mut objects = 0;
+        root.for_each_child(|child, stage| {
+            if let Some(children) = children.get_mut(stage as usize) {
+                *children += 1;
+            }
+            objects += child.objects();
+        });
+        seq_print!(
+            seq,
+            "root={} name={} objects={}",
+            root.number(),
+            root.name(),
+            objects
+        );
+        for (stage, children) in Stage::ALL.iter().zip(children) {
+            seq_print!(seq, " now_{}={}", stage, children);
+        }
+        root.stats()
+            .for_each(|name, value| seq_print!(seq, " {}={}", name, value));
+        seq_print!(seq, "\n");
+    });
+}
+
+fn store(control: &Control, command: &str) -> Result {
+    let (words, count) = words::<4>(command)?;
+    match (words, count) {
+        (["create", root, size, align], 3 | 4) => {
+            let size = number(size, 1..=MAX_SIZE)?;
+            let align = if count == 4 {
+                number(align, 1..=kernel::page::PAGE_SIZE)?
+            } else {
+                align_of::<usize>()
+            };
+            let layout = Layout::from_size_align(size, align).map_err(|_| EINVAL)?;
+            control.kmemcg.create_root(name(root)?, layout)?;
+        }
+        (["destroy", root, "async", ..], 3) => {
+            let root = control.kmemcg.root(name(root)?)?;
+            control.kmemcg.close_root(&root)?;
+        }
+        (["destroy", root, ..], 2) => {
+            let root = control.kmemcg.root(name(root)?)?;
+            control.kmemcg.destroy_root(&root)?;
+        }
+        _ => return Err(EINVAL),
+    }
+    Ok(())
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * C that Rust cannot call by itself: inline functions of the kernel, and the
+ * entry points of our trace events. bindgen reads this header (see Kbuild);
+ * abstractions/ holds the definitions and is the only room that uses them.
+ */
+#ifndef _RUST_KMEMCG_HELPERS_H
+#define _RUST_KMEMCG_HELPERS_H
+
+#include <linux/module.h>
+#include <linux/percpu-refcount.h>
+#include <linux/types.h>
+
+void rust_kmemcg_percpu_ref_get(struct percpu_ref *ref);
+bool rust_kmemcg_percpu_ref_tryget(struct percpu_ref *ref);
+bool rust_kmemcg_percpu_ref_tryget_live(struct percpu_ref *ref);
+void rust_kmemcg_percpu_ref_put(struct percpu_ref *ref);
+bool rust_kmemcg_percpu_ref_is_dying(struct percpu_ref *ref);
+long rust_kmemcg_percpu_ref_count(struct percpu_ref *ref);
+
+/* Is the address in the module's own memory? Everything is, in the kernel itself. */
+bool rust_kmemcg_in_module(const void *address, const struct module *module);
+
+struct tracepoint;
+int rust_kmemcg_tracepoint_probe_register_may_exist(struct tracepoint *tp,
+						    void *probe, void *data);
+void rust_kmemcg_tracepoint_synchronize_unregister(void);
+
+/* 0: task, 1: softirq, 2: hard irq, 3: NMI. */
+unsigned int rust_kmemcg_context(void);
+bool rust_kmemcg_irqs_disabled(void);
+
+/*
+ * One entry point for each event of include/trace/events/rust_kmemcg.h, which
+ * says what they mean. A step of the protocol is rare: a call costs nothing.
+ */
+#define RUST_KMEMCG_ROOT_EVENTS(X) \
+	X(root_create) X(root_close) X(root_dying) X(root_drained) \
+	X(root_busy) X(root_destroy)
+
+#define RUST_KMEMCG_GROUP_EVENTS(X) \
+	X(group_create) X(group_offline) X(group_free)
+
+#define RUST_KMEMCG_CHILD_EVENTS(X) \
+	X(child_request) X(child_abort) X(child_create) X(child_offline) \
+	X(child_park) X(child_reparent) X(child_rcu) X(child_kill) \
+	X(child_condemn) X(child_resurrect) X(child_release) \
+	X(child_suppress) X(child_shutdown) X(child_free)
+
+#define RUST_KMEMCG_TRACE_ROOT(event) \
+	void rust_kmemcg_trace_##event(u64 root, const char *name);
+#define RUST_KMEMCG_TRACE_GROUP(event) \
+	void rust_kmemcg_trace_##event(u64 group, u64 parent, const char *name);
+#define RUST_KMEMCG_TRACE_CHILD(event) \
+	void rust_kmemcg_trace_##event(u64 root, u64 group, u64 child);
+
+RUST_KMEMCG_ROOT_EVENTS(RUST_KMEMCG_TRACE_ROOT)
+RUST_KMEMCG_GROUP_EVENTS(RUST_KMEMCG_TRACE_GROUP)
+RUST_KMEMCG_CHILD_EVENTS(RUST_KMEMCG_TRACE_CHILD)
+
+#endif

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Groups, and the tree that they form.
+//!
+//! A group owns children, never the other way round: a child knows its owner by number only. So a
+//! group that goes offline hands its children to its parent and is freed at once, however long
+//! their objects live.
+
+use super::child::Child;
+use crate::abstractions::{rcu_slot::RcuSlot, trace};
+use kernel::{
+    id_pool::IdPool,
+    prelude::*,
+    rbtree::{RBTree, RBTreeNode, RBTreeNodeReservation},
+    str::{CStr, CString},
+    sync::{new_spinlock_irq, Arc, SpinLockIrq, UniqueArc},
+};
+
+/// How many groups there can be, the top of the tree not counted.
+pub(super) const MAX_GROUPS: usize = 1 << 16;
+
+/// How many groups are walked over with interrupts disabled.
+const BATCH: usize = 64;
+
+/// The top of the tree: owns the children of groups that had no parent.
+const TOP: u64 = 0;
+
+/// A group.
+pub struct Group {
+    number: u64,
+    index: u32,
+    name: CString,
+    parent: u64,
+    groups: Arc<Groups>,
+}
+
+impl Group {
+    /// Its number: not used twice in the life of the module.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &CStr {
+        &self.name
+    }
+
+    fn is_named(&self, name: &[u8]) -> bool {
+        self.name.to_bytes() == name
+    }
+
+    /// Its index in the lookup: used again when the group is freed.
+    pub(super) fn index(&self) -> u32 {
+        self.index
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.groups
+            .tree
+            .lock()
+            .indices
+            .release_id(self.index as usize);
+        trace::group_free(self.number, self.parent, &self.name);
+    }
+}
+
+/// An online group in the tree.
+struct Node {
+    /// None for the top.
+    group: Option<Arc<Group>>,
+    parent: u64,
+    subgroups: usize,
+    children: RBTree<u64, Arc<Child>>,
+}
+
+impl Node {
+    fn new(group: Option<Arc<Group>>, parent: u64) -> Self {
+        Self {
+            group,
+            parent,
+            subgroups: 0,
+            children: RBTree::new(),
+        }
+    }
+}
+
+struct Tree {
+    nodes: RBTree<u64, Node>,
+    indices: IdPool,
+    next: u64,
+}
+
+/// All groups.
+#[pin_data]
+pub(super) struct Groups {
+    #[pin]
+    tree: SpinLockIrq<Tree>,
+}
+
+impl Groups {
+    pub(super) fn new() -> Result<Arc<Self>> {
+        let indices = IdPool::with_capacity(MAX_GROUPS, GFP_KERNEL)?;
+        let top = RBTreeNode::new(TOP, Node::new(None, TOP), GFP_KERNEL)?;
+        let mut nodes = RBTree::new();
+        nodes.insert(top);
+        let tree = Tree {
+            nodes,
+            indices,
+            next: TOP + 1,
+        };
+        Arc::pin_init(
+            pin_init!(Self { tree <- new_spinlock_irq!(tree, "rust_kmemcg::tree") }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Makes a group. Context: may sleep.
+    pub(super) fn create(
+        self: &Arc<Self>,
+        name: &str,
+        parent: Option<&Group>,
+    ) -> Result<Arc<Group>> {
+        // All memory first: nothing can fail in the middle.
+        let name = CString::try_from_fmt(fmt!("{name}"))?;
+        let memory = UniqueArc::<Group>::new_uninit(GFP_KERNEL)?;
+        let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
+        let parent = match parent {
+            Some(parent) if !self.owns(parent) => return Err(ENOENT),
+            Some(parent) => parent.number,
+            None => TOP,
+        };
+
+        let mut tree = self.tree.lock();
+        let names = tree.nodes.values().flat_map(|node| &node.group);
+        if names
+            .into_iter()
+            .any(|group| group.is_named(name.to_bytes()))
+        {
+            return Err(EEXIST);
+        }
+        tree.nodes.get_mut(&parent).ok_or(ENOENT)?.subgroups += 1;
+        let Some(index) = tree.indices.find_unused_id(0) else {
+            if let Some(node) = tree.nodes.get_mut(&parent) {
+                node.subgroups -= 1;
+            }
+            return Err(ENOSPC);
+        };
+        let index = index.acquire() as u32;
+        let number = tree.next;
+        tree.next += 1;
+        let group: Arc<Group> = memory
+            .write(Group {
+                number,
+                index,
+                name,
+                parent,
+                groups: self.clone(),
+            })
+            .into();
+        trace::group_create(number, parent, &group.name);
+        tree.nodes
+            .insert(node.into_node(number, Node::new(Some(group.clone()), parent)));
+        Ok(group)
+    }
+
+    /// The online group of that name. Context: any.
+    pub(super) fn find(&self, name: &str) -> Result<Arc<Group>> {
+        let tree = self.tree.lock();
+        let mut groups = tree.nodes.values().flat_map(|node| &node.group);
+        groups
+            .find(|group| group.is_named(name.as_bytes()))
+            .cloned()
+            .ok_or(ENOENT)
+    }
+
+    fn owns(&self, group: &Group) -> bool {
+        core::ptr::eq(self, &*group.groups)
+    }
+
+    /// May the group own children? Context: any.
+    pub(super) fn is_online(&self, group: &Group) -> bool {
+        self.owns(group) && self.tree.lock().nodes.get(&group.number).is_some()
+    }
+
+    /// Makes a child known to the lookup and owned by its group. Context: any.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT`: the group is offline. `EEXIST`: it has a child of this root.
+    pub(super) fn publish(
+        &self,
+        group: &Group,
+        child: &Arc<Child>,
+        owned: RBTreeNodeReservation<u64, Arc<Child>>,
+        slot: &RcuSlot<Child>,
+    ) -> Result {
+        let mut tree = self.tree.lock();
+        let node = tree.nodes.get_mut(&group.number).ok_or(ENOENT)?;
+        slot.publish(child.clone()).map_err(|_| EEXIST)?;
+        child.trace(trace::child_create);
+        node.children
+            .insert(owned.into_node(child.number(), child.clone()));
+        Ok(())
+    }
+
+    /// A child is shut down: nobody owns it any more. Context: any.
+    pub(super) fn disown(&self, child: &Child) {
+        let mut tree = self.tree.lock();
+        let node = tree.nodes.get_mut(&child.owner());
+        let owned = node.and_then(|node| node.children.remove(&child.number()));
+        drop(tree);
+        drop(owned);
+    }
+
+    /// Takes a group offline. Context: any; waits for nothing.
+    pub(super) fn offline(&self, group: &Group) -> Result {
+        if !self.owns(group) {
+            return Err(ENOENT);
+        }
+        let mut tree = self.tree.lock();
+        let removed = tree.nodes.remove_node(&group.number).ok_or(ENOENT)?;
+        let (number, mut node) = removed.to_key_value();
+        trace::group_offline(number, node.parent, &group.name);
+        if node.subgroups > 0 {
+            for other in tree
+                .nodes
+                .values_mut()
+                .filter(|other| other.parent == number)
+            {
+                other.parent = node.parent;
+            }
+        }
+        if let Some(parent) = tree.nodes.get_mut(&node.parent) {
+            parent.subgroups += node.subgroups;
+            parent.subgroups -= 1;
+            while let Some(cursor) = node.children.cursor_front_mut() {
+                let child = cursor.current().1.clone();
+                let (_, owned) = cursor.remove_current();
+                // Inherited children left the lookup when their own group went offline.
+                let slot = child.root().slot_of(&child);
+                if let Some(retired) = slot.and_then(|slot| slot.take_if(&child)) {
+                    child.root().gate().enter().offline(retired);
+                }
+                child.set_owner(node.parent);
+                parent.children.insert(owned);
+            }
+        }
+        drop(tree);
+        // With this, the group itself, where the caller does not hold it.
+        drop(node);
+        Ok(())
+    }
+
+    /// Calls `f` for each group, with its parent's number and how many children it owns. `f` must
+    /// not sleep.
+    pub(super) fn for_each(&self, mut f: impl FnMut(&Group, u64, usize)) {
+        let mut from = Some(TOP);
+        while let Some(number) = from {
+            from = self.walk(number, &mut f);
+        }
+    }
+
+    /// The part of [`for_each`](Self::for_each) that starts at `from`; returns where to go on.
+    fn walk(&self, mut from: u64, f: &mut impl FnMut(&Group, u64, usize)) -> Option<u64> {
+        let tree = self.tree.lock();
+        for _ in 0..BATCH {
+            let cursor = tree.nodes.cursor_lower_bound(&from)?;
+            let (&number, node) = cursor.current();
+            if let Some(group) = &node.group {
+                f(group, node.parent, node.children.keys().count());
+            }
+            from = number + 1;
+        }
+        Some(from)
+    }
+
+    /// Forgets all groups: the module goes. Context: may sleep.
+    pub(super) fn clear(&self) {
+        let nodes = core::mem::take(&mut self.tree.lock().nodes);
+        drop(nodes);
+    }
+}

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Asynchronous release of per-group slab caches: the protocol.
+//!
+//! # The idea
+//!
+//! A *root* is what a user creates. A *child* is the slab cache that one group has of one root; a
+//! worker makes it when the group allocates for the first time. When the group goes offline, the
+//! child is *deactivated*: it serves no allocation any more. When its last object is freed, it is
+//! *released*, and then *shut down*: only then `kmem_cache_destroy()` runs. Nobody waits for any
+//! of this, and nothing sleeps where it must not:
+//!
+//! ```text
+//!  group offline      any context    out of the lookup, call_rcu()
+//!    grace period
+//!  RCU callback       softirq        queue work
+//!  deactivation       worker         shrink, percpu_ref_kill()
+//!    grace period, and as long as objects live
+//!  release            any context    queue work
+//!  shutdown           worker         kmem_cache_destroy()
+//! ```
+//!
+//! # The trick
+//!
+//! A root can be destroyed at any moment of that. Each root has a *gate*: an irq-safe spinlock with
+//! a *dying* flag in it. `call_rcu()` and `queue_work()` happen for a child only while the gate is
+//! held and the flag is clear; the destroyer sets the flag under the gate. Then it waits for what
+//! had been admitted before, in three steps, because that may still move on:
+//!
+//! 1. `rcu_barrier()`: every callback has run. A callback queues work without asking the gate: it
+//!    was admitted when it was queued, and
+//! 2. `flush_workqueue()` waits for that work. It can call `percpu_ref_kill()`, and creations that
+//!    were admitted end here. Work queues no callback of ours: the flag is set.
+//! 3. `rcu_barrier()`: `percpu_ref_kill()` itself queues a callback, after which the count is exact
+//!    and may reach zero at once; the release that follows finds the flag and queues nothing.
+//!
+//! # Why it is right
+//!
+//! *What does the lock protect, if the flag can be set right after the unlock?* It does not protect
+//! the flag; it makes "look at the flag and queue" one step. Then there are two cases only. Either
+//! the step came before the flag was set: it is queued by the time that the destroyer has the
+//! lock, and the three waits above, which come later, cover it. Or it came after: it sees the
+//! flag, and queues nothing. Without the lock around both there is a third case, clear flag seen,
+//! three waits passed, queued: a callback for memory that is gone. Where the flag is set after the
+//! unlock, that is the first case, and harmless.
+//!
+//! The types say so. The gate gives out an `Admission` that borrows the lock's guard and
+//! is the only way to queue anything for a child; "check, unlock, queue" does not compile. And
+//! destruction is a chain of types, `Dying` to `Drained` to gone (or handed back):
+//! another order does not compile.
+//!
+//! What the flag suppressed is not lost: the child remembers how far it had come. If the destroy
+//! fails because objects live, it is handed back: the flag is cleared and every suppressed step is
+//! admitted then.
+//!
+//! # Locks
+//!
+//! The tree of groups (`group`), then one gate. No other lock is taken under either; both may be
+//! taken in any context.
+
+mod child;
+mod create;
+mod destroy;
+mod gate;
+mod group;
+mod root;
+mod stats;
+
+pub use child::{Child, Stage};
+pub use group::Group;
+pub use root::{Object, Root};
+pub use stats::{Counter, Stats};
+
+use crate::abstractions::{call_rcu::Callbacks, trace};
+use core::alloc::Layout;
+use gate::Releases;
+use group::Groups;
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{Atomic, Relaxed},
+        Arc, Mutex,
+    },
+};
+
+/// All roots and groups.
+///
+/// Dropping it destroys the roots and waits for all that is pending. There must be no object and no
+/// [`Root`] in anybody's hands. Context of the drop: may sleep.
+#[pin_data(PinnedDrop)]
+pub struct Kmemcg {
+    /// Those that are closing, too: they have no name any more.
+    #[pin]
+    roots: Mutex<KVec<Arc<Root>>>,
+    groups: Arc<Groups>,
+    releases: Arc<Releases>,
+    next_root: Atomic<u64>,
+}
+
+impl Kmemcg {
+    /// Makes an empty set: no root, and the top of the tree of groups.
+    pub fn new(callbacks: &Callbacks) -> impl PinInit<Self, Error> + '_ {
+        try_pin_init!(Self {
+            roots <- kernel::new_mutex!(KVec::new(), "Kmemcg::roots"),
+            groups: Groups::new()?,
+            releases: Arc::new(Releases::new(callbacks)?, GFP_KERNEL)?,
+            next_root: Atomic::new(1),
+        })
+    }
+
+    /// Makes a root cache. Context: may sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST`: the name is in use. `EINVAL`, `E2BIG`: no cache can have this layout. `ENOMEM`.
+    pub fn create_root(&self, name: &str, layout: Layout) -> Result<Arc<Root>> {
+        let mut roots = self.roots.lock();
+        roots.retain(|root| root.phase() != Phase::Destroyed);
+        if named(&roots, name).is_some() {
+            return Err(EEXIST);
+        }
+        roots.reserve(1, GFP_KERNEL)?;
+        let number = self.next_root.fetch_add(1, Relaxed);
+        let root = Root::new(number, name, layout, &self.groups, &self.releases)?;
+        roots.push(root.clone(), GFP_KERNEL)?;
+        trace::root_create(root.number(), root.name());
+        Ok(root)
+    }
+
+    /// The root of that name.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT`.
+    pub fn root(&self, name: &str) -> Result<Arc<Root>> {
+        named(&self.roots.lock(), name).cloned().ok_or(ENOENT)
+    }
+
+    /// Destroys a root and all its children. Context: may sleep; waits for grace periods and for
+    /// the workqueue.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY`: objects live, or somebody else is destroying it; it is as it was before.
+    /// `ENOENT`: it was destroyed meanwhile.
+    pub fn destroy_root(&self, root: &Arc<Root>) -> Result {
+        destroy::destroy(root)?;
+        let mut roots = self.roots.lock();
+        roots.retain(|other| !Arc::ptr_eq(other, root));
+        Ok(())
+    }
+
+    /// Begins to destroy a root, and returns at once. Nothing new comes, its name is free, and it
+    /// goes by itself after its last object. Context: may sleep; waits for nothing.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY`: somebody is destroying it. `ENOENT`: it was destroyed meanwhile.
+    pub fn close_root(&self, root: &Arc<Root>) -> Result {
+        destroy::close(root)
+    }
+
+    /// Calls `f` for each root, closing ones too. Context: may sleep, but `f` must not make or destroy roots.
+    pub fn for_each_root(&self, mut f: impl FnMut(&Root)) {
+        let mut roots = self.roots.lock();
+        roots.retain(|root| root.phase() != Phase::Destroyed);
+        for root in roots.iter() {
+            f(root);
+        }
+    }
+
+    /// Makes a group. `parent` is none for one at the top.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST`: the name is in use. `ENOENT`: the parent is offline. `ENOSPC`: there are
+    /// 65,536 groups. `ENOMEM`.
+    pub fn create_group(&self, name: &str, parent: Option<&Group>) -> Result<Arc<Group>> {
+        self.groups.create(name, parent)
+    }
+
+    /// The online group of that name.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT`.
+    pub fn group(&self, name: &str) -> Result<Arc<Group>> {
+        self.groups.find(name)
+    }
+
+    /// Takes a group offline: its children go to its parent and are deactivated. Context: any;
+    /// waits for nothing.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT`: it is offline already.
+    pub fn offline_group(&self, group: &Group) -> Result {
+        self.groups.offline(group)
+    }
+
+    /// Calls `f` for each online group with its parent's number and how many children it owns.
+    /// `f` must not sleep.
+    pub fn for_each_group(&self, f: impl FnMut(&Group, u64, usize)) {
+        self.groups.for_each(f);
+    }
+
+    /// Makes the workqueue wait from here until the value is dropped: works are queued, but do
+    /// not run. A lever for tests. Context: may sleep; waits for the works that run now.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`; `EBUSY`: it waits already.
+    pub fn stall(&self) -> Result<Stall> {
+        gate::Stall::new(self.releases.clone())
+    }
+}
+
+pub use gate::{Phase, Stall};
+
+/// The root of that name, among those that have one.
+fn named<'a>(roots: &'a [Arc<Root>], name: &str) -> Option<&'a Arc<Root>> {
+    let mut roots = roots.iter();
+    roots.find(|root| root.is_named(name))
+}
+
+#[pinned_drop]
+impl PinnedDrop for Kmemcg {
+    fn drop(self: Pin<&mut Self>) {
+        let mut roots = self.roots.lock();
+        for root in roots.drain_all() {
+            // Who has an object is a module that uses this one, or our control plane; both are
+            // gone. So this cannot fail.
+            match destroy::destroy(&root) {
+                // It was closing, and is gone by itself.
+                Ok(()) | Err(ENOENT) => (),
+                Err(error) => pr_err!("root {} is left behind: {error:?}\n", root.name()),
+            }
+        }
+        drop(roots);
+        self.groups.clear();
+        // Nothing of a root is pending now. What was pending for groups and roots that are gone
+        // already ends here.
+        self.releases.quiesce();
+    }
+}

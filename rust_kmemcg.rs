@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Per-group slab caches with asynchronous release.
+//!
+//! The rooms, from the bottom: [`abstractions`] wraps kernel C APIs safely; [`protocol`] is what
+//! this module is for, and starts with how and why it works; [`control`] drives it through debugfs.
+//! Each depends on those before it only.
+
+#![deny(
+    missing_docs,
+    unsafe_op_in_unsafe_fn,
+    clippy::undocumented_unsafe_blocks
+)]
+
+pub mod abstractions;
+pub mod control;
+pub mod protocol;
+
+use abstractions::call_rcu::RcuBarrier;
+use kernel::prelude::*;
+
+module! {
+    type: RustKmemcg,
+    name: "rust_kmemcg",
+    authors: ["The rust_kmemcg developers"],
+    description: "Per-group slab caches with asynchronous release",
+    license: "GPL v2",
+}
+
+/// The fields are dropped in this order.
+#[pin_data]
+struct RustKmemcg {
+    control: control::Plane,
+    #[pin]
+    barrier: RcuBarrier<Self>,
+}
+
+impl kernel::InPlaceModule for RustKmemcg {
+    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            barrier <- RcuBarrier::new(),
+            control: control::Plane::new::<Self>(barrier.callbacks())?,
+        })
+    }
+}
