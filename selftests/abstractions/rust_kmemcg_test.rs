@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tests of `abstractions/`, run in the kernel.
+//!
+//! In debugfs, the folder `rust_kmemcg_test`: `list` has the names of the tests, one on a line; a
+//! name that is written to `run` runs that test, and the write fails when the test does: with
+//! `EINVAL` where something was not as expected, which a line in the kernel's log says, with
+//! `EOPNOTSUPP` where the test is not possible here, or with the error that the test ran into.
+//! `selftests/abstractions.sh` does all that.
+
+#![allow(missing_docs)]
+// What a `Typesafe` is made from is meant to change afterwards.
+#![allow(clippy::declare_interior_mutable_const, clippy::type_complexity)]
+#![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
+
+#[macro_use]
+mod support;
+
+#[path = "../../abstractions/mod.rs"]
+#[allow(dead_code)]
+pub mod abstractions;
+
+mod call_rcu;
+mod debugfs;
+mod exec;
+mod kmem_cache_bulk;
+mod kmem_cache_counted;
+mod kmem_cache_rcu;
+mod kmem_cache_scoped;
+mod kmem_cache_typesafe;
+mod percpu_ref;
+mod rcu_slot;
+mod tracepoint;
+mod workqueue;
+
+use abstractions::{
+    call_rcu::{Callbacks, RcuBarrier},
+    debugfs::{File, Folder},
+};
+use kernel::{
+    prelude::*,
+    seq_print,
+    sync::{new_mutex, Arc, Mutex, SetOnce},
+};
+
+module! {
+    type: RustKmemcgTest,
+    name: "rust_kmemcg_test",
+    authors: ["The rust_kmemcg developers"],
+    description: "Tests of the abstractions of rust_kmemcg",
+    license: "GPL v2",
+}
+
+/// All tests.
+static TOPICS: &[&[support::Test]] = &[
+    kmem_cache_scoped::TESTS,
+    kmem_cache_bulk::TESTS,
+    kmem_cache_counted::TESTS,
+    kmem_cache_rcu::TESTS,
+    kmem_cache_typesafe::TESTS,
+    percpu_ref::TESTS,
+    call_rcu::TESTS,
+    rcu_slot::TESTS,
+    workqueue::TESTS,
+    exec::TESTS,
+    debugfs::TESTS,
+    tracepoint::TESTS,
+];
+
+/// One test runs at a time.
+#[pin_data]
+struct Control {
+    #[pin]
+    running: Mutex<()>,
+}
+
+static FILES: [File<Control>; 2] = [
+    File {
+        name: c"list",
+        show: Some(|_, seq| {
+            for test in TOPICS.iter().copied().flatten() {
+                seq_print!(seq, "{}\n", test.name);
+            }
+        }),
+        store: None,
+    },
+    File {
+        name: c"run",
+        show: None,
+        store: Some(|control, name| {
+            let mut tests = TOPICS.iter().copied().flatten();
+            let test = tests.find(|test| test.name == name).ok_or(ENOENT)?;
+            let _running = control.running.lock();
+            support::run(test)
+        }),
+    },
+];
+
+/// What the tests queue RCU callbacks through, as long as the module is there.
+static CALLBACKS: SetOnce<Callbacks> = SetOnce::new();
+
+fn callbacks() -> Result<Callbacks> {
+    CALLBACKS.as_ref().cloned().ok_or(ENODEV)
+}
+
+/// The fields are dropped in this order. The barrier waits for kills of a `PercpuRef`, too.
+#[pin_data]
+struct RustKmemcgTest {
+    control: Folder<Control>,
+    files: debugfs::Files,
+    #[pin]
+    barrier: RcuBarrier<Self>,
+}
+
+impl kernel::InPlaceModule for RustKmemcgTest {
+    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            barrier <- RcuBarrier::new(),
+            _: {
+                CALLBACKS.populate(barrier.callbacks().clone());
+            },
+            control: Folder::new::<Self>(
+                c"rust_kmemcg_test",
+                Arc::pin_init(pin_init!(Control { running <- new_mutex!(()) }), GFP_KERNEL)?,
+                &FILES,
+            )?,
+            files: debugfs::Files::new::<Self>()?,
+        })
+    }
+}

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a type derefs to can be another cache each time: the cache of its objects is a field.
+
+use kernel::prelude::*;
+use rust_kmemcg::{abstractions::kmem_cache::RawCache, impl_has_cache};
+
+pub struct Store {
+    #[cfg(not(fixed))]
+    cache: KBox<RawCache>,
+    #[cfg(fixed)]
+    cache: RawCache,
+}
+
+impl_has_cache! { impl HasCache for Store { self.cache } } //~ ERROR E0308 expected `*const RawCache`, found `*const Box<RawCache, Kmalloc>`

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An object of a counted cache may live as long as it likes: it cannot hold a borrow.
+
+use kernel::prelude::*;
+use rust_kmemcg::abstractions::kmem_cache::{CountedCache, Options, Reaper};
+
+pub fn example(reaper: &Reaper) -> Result {
+    #[cfg(not(fixed))]
+    let local = 42;
+    #[cfg(fixed)]
+    static LOCAL: i32 = 42;
+    #[cfg(fixed)]
+    let local = LOCAL;
+    let cache = CountedCache::new(c"example", Options::new(), reaper)?;
+    #[cfg(not(fixed))]
+    let object = cache.alloc(&local, GFP_KERNEL)?; //~ ERROR E0597 requires that `local` is borrowed for `'static`
+    #[cfg(fixed)]
+    let object = cache.alloc(local, GFP_KERNEL)?;
+    drop(object);
+    Ok(())
+}

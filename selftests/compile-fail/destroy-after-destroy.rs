@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A root that is gone is not handed back: its children are not there any more.
+//@ inside: protocol/destroy.rs
+
+use super::Drained;
+use kernel::prelude::*;
+
+fn example(drained: Drained<'_>) -> Result {
+    match drained.destroy() {
+        #[cfg(not(fixed))]
+        Ok(()) => drained.hand_back(), //~ ERROR E0382 use of moved value: `drained`
+        #[cfg(fixed)]
+        Ok(()) => Ok(()),
+        Err(drained) => drained.hand_back(),
+    }
+}

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The proof that a root is drained comes from draining it, and from nowhere else.
+//@ inside: protocol/mod.rs
+
+#[cfg(not(fixed))]
+use super::destroy::Drained; //~ ERROR E0603 struct `Drained` is private
+use super::root::Root;
+use kernel::{prelude::*, sync::Arc};
+
+#[cfg(not(fixed))]
+fn example(root: &Arc<Root>) -> Result {
+    Drained(root).destroy().map_err(|_| EBUSY)
+}
+#[cfg(fixed)]
+fn example(root: &Arc<Root>) -> Result {
+    super::destroy::destroy(root)
+}

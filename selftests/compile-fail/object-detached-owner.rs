@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The owner of an object that was split stays where it is: whoever got it out could let go of the
+//! cache while the memory is still in use.
+
+use kernel::prelude::*;
+use rust_kmemcg::abstractions::kmem_cache::{CountedCache, Object};
+
+pub fn example(cache: &CountedCache<u64>) -> Result {
+    let (ptr, owner) = cache.alloc(1, GFP_KERNEL)?.into_raw();
+    #[cfg(not(fixed))]
+    drop(owner.0); //~ ERROR E0616 field `0` of struct `Detached` is private
+
+    // SAFETY: Both came from the one `into_raw()` above.
+    drop(unsafe { Object::from_raw(ptr, owner) });
+    Ok(())
+}

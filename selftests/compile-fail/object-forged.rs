@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An object comes from its cache, and cannot be made of a pointer from elsewhere.
+
+use core::ptr::NonNull;
+use rust_kmemcg::abstractions::kmem_cache::{Detached, KmemCache, Object, ScopedObject};
+
+pub fn example<'a>(
+    ptr: NonNull<u64>,
+    owner: &'a KmemCache<u64>,
+    _detached: Detached<&'a KmemCache<u64>>,
+) -> ScopedObject<'a, u64> {
+    #[cfg(not(fixed))]
+    //~v ERROR E0451 field `owner` of struct `Object` is private
+    return Object { ptr, owner }; //~ ERROR E0451 field `ptr` of struct `Object` is private
+    #[cfg(fixed)]
+    {
+        let _ = owner;
+        // SAFETY: None; but it compiles.
+        unsafe { Object::from_raw(ptr, _detached) }
+    }
+}

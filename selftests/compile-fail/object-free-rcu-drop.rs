@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `free_rcu()` gives memory back after a grace period and runs nothing then: what a value owns
+//! would be leaked.
+//@ codegen
+
+use kernel::prelude::*;
+use rust_kmemcg::{abstractions::kmem_cache::*, impl_has_kfree_rcu_head};
+
+pub struct Entry {
+    pub rcu: KfreeRcuHead,
+    #[cfg(not(fixed))]
+    pub owned: KBox<u64>, //~? ERROR E0080 nobody would drop it
+}
+
+impl_has_kfree_rcu_head! { impl HasKfreeRcuHead for Entry { self.rcu } }
+
+pub fn example(object: ScopedObject<'_, Entry>) {
+    object.free_rcu();
+}

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The destroy of a queue does not wait for the timers of delayed items; those that nobody counts
+//! must not get there by way of the in-tree queue.
+
+use kernel::{prelude::*, workqueue::Queue};
+use rust_kmemcg::abstractions::workqueue::OwnedQueue;
+
+pub fn example(queue: &OwnedQueue) -> Result {
+    #[cfg(not(fixed))]
+    let queue: &Queue = queue; //~ ERROR E0308 expected `&Queue`, found `&OwnedQueue`
+    #[cfg(fixed)]
+    let _: Option<&Queue> = None;
+    queue.try_spawn(GFP_KERNEL, || ())?;
+    Ok(())
+}

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The evidence that the code runs in a callback comes from a callback.
+
+use core::marker::PhantomData;
+use kernel::types::NotThreadSafe;
+use rust_kmemcg::abstractions::call_rcu::InCallback;
+
+pub fn example(_given: InCallback<'_>) {
+    #[cfg(not(fixed))]
+    let _cx = InCallback(PhantomData, NotThreadSafe); //~ ERROR E0423 cannot initialize a tuple struct which contains private fields
+    #[cfg(fixed)]
+    let (_cx, _) = (_given, (PhantomData::<u8>, NotThreadSafe));
+}

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A slot that is dropped drops what is in it, at once: so nobody may have loaded from it.
+
+use kernel::{
+    prelude::*,
+    sync::{rcu, Arc},
+};
+use rust_kmemcg::abstractions::rcu_slot::RcuSlot;
+
+pub fn example(arc: Arc<u64>) -> Result<u64> {
+    let slot = RcuSlot::new();
+    slot.publish(arc).map_err(|_| EEXIST)?;
+    let guard = rcu::read_lock();
+    let value = slot.load(&guard).ok_or(ENOENT)?;
+    #[cfg(not(fixed))]
+    drop(slot); //~ ERROR E0505 cannot move out of `slot` because it is borrowed
+    Ok(*value)
+}

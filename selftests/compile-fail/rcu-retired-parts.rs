@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Out of its wrapper, what a slot gave up could be dropped before the grace period has passed.
+
+use core::mem::ManuallyDrop;
+use kernel::sync::Arc;
+use rust_kmemcg::abstractions::rcu_slot::Retired;
+
+pub fn example(retired: Retired<u64>) -> Arc<u64> {
+    #[cfg(not(fixed))]
+    return ManuallyDrop::into_inner(retired.arc); //~ ERROR E0616 field `arc` of struct `Retired` is private
+    #[cfg(fixed)]
+    retired.into_arc()
+}

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A cache must not be destroyed while one of its objects is in somebody's hands.
+
+use kernel::prelude::*;
+use rust_kmemcg::abstractions::kmem_cache::{KmemCache, Options};
+
+pub fn example() -> Result {
+    let cache = KmemCache::<u64>::new(c"example", Options::new())?;
+    let object = cache.alloc(1, GFP_KERNEL)?;
+    #[cfg(not(fixed))]
+    drop(cache); //~ ERROR E0505 cannot move out of `cache` because it is borrowed
+    drop(object);
+    #[cfg(fixed)]
+    drop(cache);
+    Ok(())
+}

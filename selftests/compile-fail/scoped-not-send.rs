@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An object of a type that is bound to its thread does not leave the thread, scoped or not.
+
+use kernel::{prelude::*, types::NotThreadSafe};
+use rust_kmemcg::abstractions::kmem_cache::{KmemCache, ScopedObject};
+
+#[cfg(not(fixed))]
+type Value = NotThreadSafe;
+#[cfg(fixed)]
+type Value = u64;
+
+fn send(_: impl Send) {}
+
+pub fn example(_cache: &KmemCache<Value>, object: ScopedObject<'_, Value>) {
+    send(object); //~ ERROR E0277 cannot be sent between threads safely
+}

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Readers on all CPUs share the object: its type must bear that.
+
+use core::cell::Cell;
+use rust_kmemcg::abstractions::kmem_cache::Typesafe;
+
+#[cfg(not(fixed))]
+pub struct Entry(Cell<u64>);
+#[cfg(fixed)]
+pub struct Entry(u64);
+
+//~v ERROR E0277 `Cell<u64>` cannot be shared between threads safely
+impl Typesafe for Entry {
+    #[cfg(not(fixed))]
+    const NEW: Self = Self(Cell::new(0));
+    #[cfg(fixed)]
+    const NEW: Self = Self(0);
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Dropping what is published empties its slot: the slot must still be there.
+
+use kernel::{prelude::*, sync::rcu};
+use rust_kmemcg::abstractions::kmem_cache::*;
+
+pub struct Entry(pub u64);
+
+impl Typesafe for Entry {
+    const NEW: Self = Self(0);
+}
+
+pub fn example(cache: &TypesafeCache<Entry>) -> Result {
+    let slot = TypesafeSlot::new();
+    let published = cache
+        .alloc(GFP_KERNEL)?
+        .publish(&slot)
+        .map_err(|_| EEXIST)?;
+    let _ = slot.load(&rcu::read_lock());
+    #[cfg(not(fixed))]
+    drop(slot); //~ ERROR E0505 cannot move out of `slot` because it is borrowed
+    drop(published);
+    Ok(())
+}

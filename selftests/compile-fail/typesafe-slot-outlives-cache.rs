@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A slot leads readers to memory of a cache; it must not outlive the cache, published or not.
+
+use kernel::{prelude::*, sync::rcu};
+use rust_kmemcg::abstractions::kmem_cache::*;
+
+pub struct Entry(pub u64);
+
+impl Typesafe for Entry {
+    const NEW: Self = Self(0);
+}
+
+pub fn example() -> Result {
+    let cache = TypesafeCache::<Entry>::new(c"example", Options::new())?;
+    let slot = TypesafeSlot::new();
+    let published = cache
+        .alloc(GFP_KERNEL)?
+        .publish(&slot)
+        .map_err(|_| EEXIST)?;
+    drop(published);
+    #[cfg(not(fixed))]
+    drop(cache); //~ ERROR E0505 cannot move out of `cache` because it is borrowed
+    let _ = slot.load(&rcu::read_lock());
+    Ok(())
+}

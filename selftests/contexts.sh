@@ -1,0 +1,193 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=busybox disable=SC2016,SC2030,SC2031,SC2086
+# Frees, and last frees, from task, softirq and hard interrupt.
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+contexts="task softirq hardirq"
+
+# With the child alive, and from the root's own cache: no object is the last.
+free_of_live() {
+	put roots create r 256
+	group_with_child g r
+	for context in $contexts; do
+		for number in 1 1000; do
+			put objects alloc child r g $number
+			objects_from child 0 $number
+			put objects alloc own r - $number
+			objects_from own $number 0
+			put objects free child "$context"
+			put objects free own "$context"
+			not record objects || fail "a handle is left"
+		done
+	done
+	must children "child=$child" stage=active
+	no_event "child_(release|suppress|kill): .*"
+}
+
+# From the child, from the root's own cache, and the first of a group, which asks for the child.
+alloc_in() {
+	put roots create r 256
+	group_with_child g r
+	for context in $contexts; do
+		put objects alloc child r g 100 "$context"
+		objects_from child 0 100
+		put objects alloc own r - 100 "$context"
+		objects_from own 100 0
+		put groups create "g$context"
+		put objects alloc first r "g$context" 1 "$context"
+		objects_from first 1 0
+		event "child_request: ctx=$context .*" || fail "no child was asked for in $context"
+		await event "child_create: .*"
+		put objects free first hardirq
+		put objects free child softirq
+		put objects free own task
+	done
+	must stats name=r allocations_child=300 objects=0
+}
+
+# last_free CONTEXT NUMBER
+last_free() {
+	put roots create r 256
+	group_with_child g r
+	put objects alloc h r g "$2"
+	objects_from h 0 "$2"
+	put groups offline g
+	await has_stage "$child" killed
+	await_exact_counts
+	must children "child=$child" stage=killed
+	put objects free h "$1"
+	events "child_release: .* child=$child"
+	[ "$count" = 1 ] || fail "released $count times"
+	event "child_release: ctx=$1 .* child=$child" || fail "not released in $1"
+	await event "child_free: ctx=task .* child=$child"
+	await not cache_of "$child"
+	destroy r
+}
+one_task() { last_free task 1; }
+one_softirq() { last_free softirq 1; }
+one_hardirq() { last_free hardirq 1; }
+many_task() { last_free task 1000; }
+many_softirq() { last_free softirq 1000; }
+many_hardirq() { last_free hardirq 1000; }
+
+# Of three handles in three contexts it is the last that counts.
+last_of_three() {
+	put roots create r 64
+	for last in $contexts; do
+		group_with_child "g$last" r
+		for context in $contexts; do put objects alloc "h$context" r "g$last" 10; done
+		put groups offline "g$last"
+		await has_stage "$child" killed
+		await_exact_counts
+		for context in $contexts; do
+			[ "$context" = "$last" ] || put objects free "h$context" "$context"
+		done
+		must children "child=$child" stage=killed
+		put objects free "h$last" "$last"
+		event "child_release: ctx=$last .* child=$child" || fail "not released in $last"
+		await event "child_free: ctx=task .* child=$child"
+	done
+}
+
+# The last object goes before the count is exact: then the end of that grace period releases.
+freed_before_kill() {
+	put roots create r 64
+	for context in $contexts; do
+		group_with_child "g$context" r
+		put objects alloc h r "g$context" 10
+		hold
+		put groups offline "g$context"
+		must children "child=$child" stage=deactivating
+		put objects free h "$context"
+		must children "child=$child" stage=deactivating
+		release
+		await event "child_free: ctx=task .* child=$child"
+		in_order "child_rcu: ctx=softirq .* child=$child" "child_kill: ctx=task .* child=$child" \
+			"child_release: ctx=softirq .* child=$child" "child_shutdown: ctx=task .* child=$child"
+	done
+}
+
+# A destroy suppresses what is released meanwhile, in every context.
+suppressed_in() {
+	for context in $contexts; do
+		put roots create r 64
+		number_of root r
+		root=$value
+		group_with_child "g$context" r
+		put objects alloc h r "g$context" 10
+		put groups offline "g$context"
+		await has_stage "$child" killed
+		await_exact_counts
+		stall
+		start destroyer roots destroy r
+		await event "root_dying: .* root=$root name=r"
+		put objects free h "$context"
+		event "child_suppress: ctx=$context .* child=$child" || fail "not suppressed in $context"
+		no_event "child_release: .* child=$child"
+		must children "child=$child" stage=suppressed
+		resume
+		finish destroyer
+		[ "$result" = ok ] || fail "the destroy: $result"
+		event "child_free: ctx=task .* child=$child" || fail "not freed by the destroy"
+	done
+}
+
+# Last frees in hard interrupts, on the processor whose task has the gate most of the time: the state
+# of 100 children is read under it, in one go with the first byte. Where the gate is not safe against interrupts, the
+# processor waits for itself.
+interrupted_holder() {
+	cpu=$(($(grep -c '^processor' /proc/cpuinfo) - 1))
+	taskset -p "$$" >/dev/null 2>&1 || skip "there is no taskset"
+	put roots create r 64
+	i=0
+	while [ $i -lt 100 ]; do
+		i=$((i + 1))
+		put groups create "g$i"
+		put objects alloc "first$i" r "g$i"
+	done
+	await all_made 100
+	i=0
+	while [ $i -lt 40 ]; do
+		i=$((i + 1))
+		put objects alloc "h$i" r "g$i"
+		put groups offline "g$i"
+	done
+	count objects '^handle=h.* from_root=0 from_children=1$'
+	[ "$count" = 40 ] || fail "$count of 40 groups were served by their children"
+	await killed 40
+	await_exact_counts
+	rm -f "$scratch"/stop "$scratch"/freed
+	taskset -c "$cpu" sh -c 'until [ -e "$1/stop" ]; do read -r line <"$2"; done' sh "$scratch" "$control/children" &
+	taskset -c "$cpu" sh -c '
+		i=0
+		while [ $i -lt 40 ]; do
+			i=$((i + 1))
+			echo "free h$i hardirq" >"$2/objects" || exit
+			echo $i >"$1/freed"
+		done
+		: >"$1/all"' sh "$scratch" "$control" &
+	eventually test -e "$scratch/all" || fail "processor $cpu is stuck after $(cat "$scratch/freed") of 40 last frees in a hard interrupt: it waits for a lock that its own task has"
+	: >"$scratch/stop"
+	wait
+	events "child_release: ctx=hardirq .*"
+	[ "$count" = 40 ] || fail "$count releases in hard interrupts, not 40"
+	await released 40
+}
+all_made() { events "child_create: .*"; [ "$count" = "$1" ]; }
+killed() { events "child_kill: .*"; [ "$count" = "$1" ]; }
+released() { events "child_free: .* child=[1-9][0-9]*"; [ "$count" = "$1" ]; }
+
+tests "I5 frees to a live child and to the root, in task, softirq, hard irq" free_of_live \
+	"I7 allocations from task, softirq, hard irq; the first asks for a child" alloc_in \
+	"I5 last free of 1 object in a task releases the child" one_task \
+	"I5 last free of 1 object in softirq releases the child" one_softirq \
+	"I5 last free of 1 object in hard irq releases the child" one_hardirq \
+	"I5 last free of 1000 objects in a task releases the child" many_task \
+	"I5 last free of 1000 objects in softirq releases the child" many_softirq \
+	"I5 last free of 1000 objects in hard irq releases the child" many_hardirq \
+	"I5 of frees in three contexts the last one releases" last_of_three \
+	"I2 last free before the kill: released after its grace period" freed_before_kill \
+	"I1 last free while the root is dying is suppressed, in every context" suppressed_in \
+	"I5 last frees in hard irqs that interrupt a holder of the gate" interrupted_holder

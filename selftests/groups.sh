@@ -1,0 +1,299 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=busybox disable=SC2016,SC2030,SC2031,SC2086
+# Groups: their tree, reparenting, and creation that races with it.
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+# offline NAME: and it is freed at once, although objects of its children live.
+offline() {
+	number_of group "$1"
+	put groups offline "$1"
+	event "group_free: ctx=task group=$value parent=[0-9]+ name=$1" || fail "$1 is not freed"
+}
+
+several_levels() {
+	put roots create r 64
+	number_of root r
+	root=$value
+	put groups create a
+	number_of group a
+	a=$value
+	put groups create b a
+	number_of group b
+	b=$value
+	put groups create c b
+	make_child c r
+	put objects alloc h r c 5
+	offline c
+	must children "child=$child" "owner=$b"
+	must groups name=b children=1
+	offline b
+	must children "child=$child" "owner=$a"
+	must groups name=a children=1
+	offline a
+	must children "child=$child" owner=0
+	in_order "child_reparent: ctx=task root=$root group=$b child=$child" \
+		"child_reparent: ctx=task root=$root group=$a child=$child" \
+		"child_reparent: ctx=task root=$root group=0 child=$child"
+	events "child_offline: .* child=$child"
+	[ "$count" = 1 ] || fail "deactivated $count times"
+	await has_stage "$child" killed
+	objects_from h 0 5
+	put objects free h
+	await event "child_free: ctx=task root=$root group=0 child=$child"
+}
+
+# Every level has a child of its own; the middle one goes first.
+middle_first() {
+	put roots create r 64
+	put groups create a
+	make_child a r
+	child_a=$child
+	number_of group a
+	a=$value
+	put groups create b a
+	make_child b r
+	child_b=$child
+	put groups create c b
+	make_child c r
+	child_c=$child
+	number_of group c
+	c=$value
+	for name in a b c; do put objects alloc "h$name" r $name; done
+	offline b
+	must groups name=c "parent=$a"
+	must groups name=a children=2
+	must children "child=$child_b" "owner=$a"
+	must children "child=$child_c" "owner=$c" stage=active
+	offline a
+	must groups name=c parent=0
+	must children "child=$child_a" owner=0
+	must children "child=$child_b" owner=0
+	await has_stage "$child_a" killed
+	await has_stage "$child_b" killed
+	must children "child=$child_c" "owner=$c" stage=active
+	put objects alloc more r c
+	objects_from more 0 1
+	for name in ha hb hc more; do put objects free $name softirq; done
+	await event "child_free: .* child=$child_a"
+	await event "child_free: .* child=$child_b"
+	must children "child=$child_c" stage=active
+}
+
+# The child of an ancestor is no child of the group that has inherited from below.
+inherited_does_not_serve() {
+	put roots create r 64
+	put groups create a
+	put groups create b a
+	make_child b r
+	inherited=$child
+	put objects alloc h r b
+	offline b
+	stall
+	put objects alloc x r a
+	objects_from x 1 0
+	resume
+	await event "child_create: .*group=[0-9]+ child=[0-9]+"
+	must children "child=$inherited"
+	put objects free h
+	put objects free x
+}
+
+several_roots() {
+	put groups create g
+	for root in r1 r2 r3; do
+		put roots create $root 64
+		make_child g $root
+		put objects alloc "h$root" $root g 2
+	done
+	must groups name=g children=3
+	offline g
+	events "child_offline: .*"
+	[ "$count" = 3 ] || fail "$count children offline"
+	for root in r1 r2 r3; do must roots name=$root children=1; done
+	put objects free hr2 hardirq
+	await record roots name=r2 children=0
+	must roots name=r1 children=1
+	put objects free hr1
+	put objects free hr3
+	await record roots name=r1 children=0
+	await record roots name=r3 children=0
+}
+
+name_again() {
+	put roots create r 64
+	numbers=
+	for i in 1 2 3; do
+		put groups create same
+		make_child same r
+		case " $numbers " in *" $child "*) fail "child $child for two groups" ;; esac
+		numbers="$numbers $child"
+		put objects alloc "h$i" r same "$i"
+		objects_from "h$i" 0 "$i"
+		offline same
+	done
+	for child in $numbers; do await has_stage "$child" killed; done
+	put objects free h2
+	child=${numbers#* * }
+	await event "child_free: .* child=${child%% *}"
+	must objects handle=h1 from_children=1
+	must objects handle=h3 from_children=3
+}
+
+# objects_in CACHE: $objects is how many of its objects are in use, nothing cached.
+objects_in() {
+	echo 1 >"$1/shrink"
+	read -r objects _ <"$1/objects"
+}
+has_objects() {
+	objects_in "$1"
+	[ "$objects" = "$2" ]
+}
+
+origin() {
+	put roots create r 512
+	number_of root r
+	own="$slab/kmemcg:r.$value"
+	group_with_child g r
+	cache_of "$child"
+	put objects alloc own r - 70
+	put objects alloc child r g 30
+	await has_objects "$own" 70
+	await has_objects "$cache" 30
+	put groups offline g
+	await has_stage "$child" killed
+	await has_objects "$cache" 30
+	put objects alloc more r - 5
+	put objects free own hardirq
+	await has_objects "$own" 5
+	await has_objects "$cache" 30
+	put objects free child softirq
+	await not test -e "$cache"
+	await has_objects "$own" 5
+}
+
+many() {
+	number=200
+	put roots create r 32
+	i=0
+	while [ $i -lt $number ]; do
+		i=$((i + 1))
+		put groups create "g$i"
+		put objects alloc "h$i" r "g$i"
+	done
+	await counted $number "child_create: ctx=task .*"
+	must roots name=r children=$number
+	i=0
+	while [ $i -lt $number ]; do
+		i=$((i + 1))
+		put objects alloc "i$i" r "g$i"
+		put groups offline "g$i"
+	done
+	count objects '^handle=i.* from_root=0 from_children=1$'
+	[ "$count" = $number ] || fail "$count of $number groups were served by their children"
+	counted $number "group_free: .*" || fail "$count of $number groups are freed"
+	not record groups || fail "a group is left"
+	i=0
+	while [ $i -lt $number ]; do
+		i=$((i + 1))
+		put objects free "i$i" softirq
+	done
+	await counted $number "child_free: .*"
+	must roots name=r children=0
+}
+counted() {
+	events "$2"
+	[ "$count" = "$1" ]
+}
+
+# Two processors ask for the same child, again and again.
+two_processors() {
+	put roots create r 64
+	i=0
+	while [ $i -lt 40 ]; do
+		i=$((i + 1))
+		put groups create "g$i"
+	done
+	for cpu in 0 1; do
+		(
+			me=$cpu
+			taskset -cp "$cpu" "$(cut -d ' ' -f 4 /proc/self/stat)" >/dev/null 2>&1
+			i=0
+			while [ $i -lt 40 ]; do
+				i=$((i + 1))
+				put objects alloc "a$cpu.$i" r "g$i"
+				put objects alloc "b$cpu.$i" r "g$i"
+			done
+			: >"$scratch/allocated.$cpu"
+		) &
+	done
+	await test -e "$scratch/allocated.0"
+	await test -e "$scratch/allocated.1"
+	await no_request_left
+	must roots name=r children=40
+	double=$(sed -n 's/.* child_create: .* \(group=[0-9]*\) .*/\1/p' "$trace/trace" | sort | uniq -d)
+	[ -z "$double" ] || fail "more than one child for $double"
+}
+
+# Every request ends in a child or is given up.
+no_request_left() {
+	events "child_request: .*"
+	requests=$count
+	events "child_(create|abort): .*"
+	[ "$requests" = "$count" ]
+}
+
+creation_of_offline() {
+	put roots create r 64
+	stall
+	put groups create g
+	number_of group g
+	put objects alloc h r g
+	event "child_request: .* group=$value child=0" || fail "no request"
+	put groups offline g
+	no_event "group_free: .*"
+	resume
+	await event "child_abort: .* group=$value child=0"
+	await event "group_free: .* group=$value parent=0 name=g"
+	no_event "child_create: .*"
+	must roots name=r children=0
+}
+
+creation_races() {
+	put roots create r 64
+	i=0
+	while [ $i -lt 80 ]; do
+		i=$((i + 1))
+		put groups create g
+		put objects alloc "h$i" r g
+		put groups offline g
+	done
+	await no_request_left
+	await counted 80 "group_free: .*"
+	# No child was published for a group that was offline.
+	late=$(awk '/ group_offline: / { sub(/.* group=/, ""); off[$1] = 1 }
+		/ child_create: / { sub(/.* group=/, ""); if ($1 in off) print $1 }' "$trace/trace")
+	[ -z "$late" ] || fail "a child for offline groups: $late"
+	events "child_create: .*"
+	created=$count
+	events "child_offline: .*"
+	[ "$count" = "$created" ] || fail "$created children created, $count went offline"
+	i=0
+	while [ $i -lt 80 ]; do
+		i=$((i + 1))
+		put objects free "h$i" softirq
+	done
+	await record roots name=r children=0
+}
+
+tests "I4 over several levels: each group is freed, the child goes up" several_levels \
+	"I4 the middle of a tree goes first" middle_first \
+	"I3 an inherited child serves no allocation" inherited_does_not_serve \
+	"I4 one group, children of several roots" several_roots \
+	"I3 the name of a group is used again while objects live" name_again \
+	"I3 objects go back to the cache that they came from" origin \
+	"I4 200 groups" many \
+	"I8 two processors ask for a child: one is made" two_processors \
+	"I8 creation for a group that went offline is given up" creation_of_offline \
+	"I8 creation racing with offline: no child of a dead group" creation_races

@@ -1,0 +1,276 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=busybox disable=SC2016,SC2030,SC2031,SC2086
+# Every knob with bad input: the right errno, and nothing changed.
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+# unchanged FUNCTION: calls it, and compares all state files before and after.
+unchanged() {
+	state >"$scratch/before"
+	"$@"
+	state >"$scratch/after"
+	cmp -s "$scratch/before" "$scratch/after" || fail "a refused command has changed something: $(diff "$scratch/before" "$scratch/after")"
+}
+
+# Something of everything, so that a wrong command could hit it.
+furnished() {
+	put roots create r 64
+	put groups create parent
+	put groups create g parent
+	put objects alloc h r g 3
+	await event "child_create: .*"
+	# Nobody's last object: a destroy that fails may end a child that has none.
+	put objects alloc i r g
+	objects_from i 0 1
+}
+
+files="roots groups objects grace_period workqueue"
+
+malformed() {
+	for file in $files; do
+		refused EINVAL $file
+		refused EINVAL $file ''
+		refused EINVAL $file ' '
+		refused EINVAL $file frobnicate
+		refused EINVAL $file Create x 8
+		refused EINVAL $file CREATE
+		refused EINVAL $file 1
+		refused EINVAL $file one two three four five six seven
+	done
+	# An empty write is no command, and none of them needs to refuse it.
+	send roots ''
+}
+test_malformed() { furnished; unchanged malformed; }
+
+# sent ERRNO FILE FORMAT [ARGUMENT]…
+sent() {
+	local expected=$1
+	shift
+	! send "$@" || fail "accepted instead of $expected: $*"
+	[ "$errno" = "$expected" ] || fail "$errno instead of $expected: $*"
+}
+
+binary() {
+	for file in $files; do
+		sent EINVAL $file '\n\n'
+		sent EINVAL $file '\000'
+		sent EINVAL $file '\377\376\200'
+	done
+	sent EINVAL roots 'create x\000 64\n'
+	sent EINVAL roots 'create x 64\000'
+	sent EINVAL roots 'create\tx\t64\n'
+	sent EINVAL roots 'create x 64\r\n'
+	sent EINVAL roots 'create x 64\ncreate y 64\n'
+	sent EINVAL roots 'create x\303\244 64\n'
+	sent EINVAL roots 'create x\303 64\n'
+	sent EINVAL groups 'create \033[31m\n'
+	sent EINVAL groups 'offline g\n\n'
+	sent EINVAL grace_period 'hold\000'
+	sent EINVAL workqueue 'stall stall\n'
+}
+test_binary() { furnished; unchanged binary; }
+
+too_long() {
+	for file in $files; do
+		sent E2BIG $file '%513s' ''
+		sent EINVAL $file '%512s' ''
+		sent EINVAL $file '%511s\n' ''
+	done
+	head -c 100000 /dev/zero | tr '\000' x >"$scratch/long"
+	for file in $files; do
+		! dd if="$scratch/long" of=$control/$file bs=100000 2>"$scratch/error.$me" || fail "100000 bytes accepted: $file"
+		errno_of_message
+		[ "$errno" = E2BIG ] || fail "$errno instead of E2BIG: 100000 bytes: $file"
+	done
+	# A valid command, but one byte too long: no truncation.
+	sent E2BIG roots 'create x 64%502s' ''
+}
+test_too_long() { furnished; unchanged too_long; }
+
+longest() {
+	name=abcdefghijklmnopqrstuvwxyz_.-AZ0
+	send roots 'create %s 64%468s' $name '' || fail "$errno: a command of 512 bytes"
+	must roots name=$name size=64
+	send groups '  create    %s  ' $name || fail "$errno: no newline, many spaces"
+	put objects alloc $name $name $name
+	put objects free $name
+}
+
+roots() {
+	for size in 64x x 1.5 -1 +8 0x40 1e3 '*' 8,8; do refused EINVAL roots create x "$size"; done
+	for size in 0 00 1048577 4294967296 18446744073709551615 18446744073709551616 99999999999999999999; do
+		refused ERANGE roots create x "$size"
+	done
+	for align in 3 5 6 4095 -8 8.0 x; do refused EINVAL roots create x 64 "$align"; done
+	for align in 0 4097 8192 99999999999999999999; do refused ERANGE roots create x 64 "$align"; done
+	refused EINVAL roots create
+	refused EINVAL roots create x
+	refused EINVAL roots create x 64 8 8
+	refused EINVAL roots destroy
+	refused EINVAL roots destroy r r
+	refused EINVAL roots destroy r async now
+	refused EINVAL roots destroy r Async
+	refused ENOENT roots destroy nobody async
+	refused ENOENT roots destroy nobody
+	refused ENOENT roots destroy R
+	refused ENOENT roots destroy g
+	refused EEXIST roots create r 64
+	refused EEXIST roots create r 128 8
+	refused EBUSY roots destroy r
+}
+# The destroy that is refused lets the trace go on, but must not change what is seen.
+test_roots() { furnished; unchanged roots; }
+
+names() {
+	long=abcdefghijklmnopqrstuvwxyz_.-AZ01
+	for name in $long .x ..  . -x - --help a/b / /x x/ ../x 'a:b' 'a(b' 'a=b' "a'b" 'a"b' 'a\b' 'a;b' 'a$b' 'a%s' 'a@b' 'a,b' '~'; do
+		refused EINVAL roots create "$name" 64
+		refused EINVAL roots destroy "$name"
+		refused EINVAL groups create "$name"
+		refused EINVAL groups offline "$name"
+		refused EINVAL groups create x "$name"
+		refused EINVAL objects alloc "$name" r g
+		refused EINVAL objects alloc x "$name" g
+		[ "$name" = - ] || refused EINVAL objects alloc x r "$name"
+		refused EINVAL objects free "$name"
+	done
+}
+test_names() { furnished; unchanged names; }
+
+groups() {
+	refused EINVAL groups create
+	refused EINVAL groups create a b c
+	refused EINVAL groups offline
+	refused EINVAL groups offline g g
+	refused EEXIST groups create g
+	refused EEXIST groups create parent
+	refused EEXIST groups create g parent
+	refused ENOENT groups create x nobody
+	refused ENOENT groups create x x
+	refused ENOENT groups offline nobody
+	refused ENOENT groups offline r
+}
+test_groups() { furnished; unchanged groups; }
+
+objects() {
+	refused EINVAL objects alloc
+	refused EINVAL objects alloc x
+	refused EINVAL objects alloc x r
+	refused EINVAL objects alloc x r g 1 1
+	refused EINVAL objects alloc x r g 1 nmi
+	refused EINVAL objects alloc x r g 1 task more
+	for number in 1.5 -1 x 0x1 +1 '*'; do refused EINVAL objects alloc x r g "$number"; done
+	for number in 0 65537 99999999999999999999; do refused ERANGE objects alloc x r g "$number"; done
+	refused ENOENT objects alloc x nobody g
+	refused ENOENT objects alloc x r nobody
+	refused ENOENT objects alloc x nobody -
+	refused EEXIST objects alloc h r g
+	refused EEXIST objects alloc h r -
+	refused EINVAL objects free
+	refused EINVAL objects free h task task
+	for context in Task irq nmi '*' 0; do refused EINVAL objects free h "$context"; done
+	refused ENOENT objects free nobody
+	refused ENOENT objects free nobody hardirq
+}
+test_objects() { furnished; unchanged objects; }
+
+levers() {
+	refused EBUSY grace_period release
+	refused EBUSY workqueue resume
+	for word in held free stall 'hold hold' HOLD 1 'hold x'; do refused EINVAL grace_period "$word"; done
+	for word in stalled free hold 'stall stall' STALL 0; do refused EINVAL workqueue "$word"; done
+}
+levers_pulled() {
+	refused EBUSY grace_period hold
+	refused EBUSY workqueue stall
+}
+test_levers() {
+	furnished
+	unchanged levers
+	hold
+	stall
+	[ "$(cat $control/grace_period)" = held ] || fail "not held"
+	[ "$(cat $control/workqueue)" = stalled ] || fail "not stalled"
+	unchanged levers_pulled
+	release
+	resume
+	[ "$(cat $control/grace_period)" = free ] || fail "still held"
+	[ "$(cat $control/workqueue)" = free ] || fail "still stalled"
+	unchanged levers
+}
+
+read_only() {
+	refused EINVAL children create x
+	refused EINVAL children
+	sent EINVAL children '\377'
+	[ ! -e $control/stats ] || refused EINVAL stats 0
+	! mkdir $control/x 2>/dev/null || fail "a folder can be made"
+}
+test_read_only() {
+	furnished
+	unchanged read_only
+	for file in $files; do
+		[ "$(stat -c %a $control/$file)" = 600 ] || fail "$file: mode $(stat -c %a $control/$file)"
+	done
+	[ "$(stat -c %a $control/children)" = 400 ] || fail "children: mode $(stat -c %a $control/children)"
+}
+
+# A read sees whole records only, whoever writes meanwhile.
+writers() {
+	i=0
+	until [ -e "$scratch/enough" ]; do
+		i=$((i + 1))
+		try groups create "w$i"
+		try roots create "w$i" 32
+		try objects alloc "w$i" r "w$i" 50
+		try objects free "w$i" softirq
+		try groups offline "w$i"
+		try roots destroy "w$i"
+	done
+	echo $i >"$scratch/rounds"
+}
+test_read_while_written() {
+	furnished
+	writers &
+	i=0
+	while [ $i -lt 15 ]; do
+		cat $control/roots >"$scratch/roots"
+		cat $control/children >"$scratch/children"
+		cat $control/groups >"$scratch/groups"
+		cat $control/objects >"$scratch/objects"
+		[ ! -e $control/stats ] || cat $control/stats >"$scratch/stats"
+		bad=$(grep -Ev '^root=[0-9]+ name=[rw][0-9]*( [a-z_]+=[0-9]+)+$' "$scratch/stats" 2>/dev/null
+			grep -Ev '^root=[0-9]+ name=[rw][0-9]* size=[0-9]+ align=8 state=(live|closing|dying|destroyed) children=[0-9]+$' "$scratch/roots"
+			grep -Ev '^child=[0-9]+ root=[0-9]+ name=[rw][0-9]* owner=[0-9]+ stage=[a-z]+( objects=[0-9]+)?$' "$scratch/children"
+			grep -Ev '^group=[0-9]+ name=[a-z0-9]+ parent=[0-9]+ children=[0-9]+$' "$scratch/groups"
+			grep -Ev '^handle=[hiw][0-9]* root=r objects=[0-9]+ from_root=[0-9]+ from_children=[0-9]+$' "$scratch/objects")
+		[ -z "$bad" ] || { : >"$scratch/enough"; wait; fail "not a record: $bad"; }
+		i=$((i + 1))
+	done
+	: >"$scratch/enough"
+	await test -e "$scratch/rounds"
+	wait
+	read -r rounds <"$scratch/rounds"
+	[ "$rounds" -gt 2 ] || fail "the writer has done $rounds rounds only"
+}
+
+many_readers() {
+	for file in roots children groups objects grace_period workqueue; do
+		[ "$(dd if=$control/$file bs=1 2>/dev/null)" = "$(cat $control/$file)" ] || fail "$file reads differently byte by byte"
+	done
+}
+test_byte_by_byte() { furnished; many_readers; }
+
+tests "I6 malformed commands: EINVAL" test_malformed \
+	"I6 binary, NUL, non-UTF-8, two lines: EINVAL" test_binary \
+	"I6 too long: E2BIG, never truncated" test_too_long \
+	"the longest command and the longest names work" longest \
+	"I6 roots: bad sizes, alignments, names in use or missing" test_roots \
+	"I6 bad names, in every place of a name" test_names \
+	"I6 groups: wrong words, names in use or missing" test_groups \
+	"I6 objects: bad numbers, contexts, names in use or missing" test_objects \
+	"I6 levers: pulled twice, released without being pulled" test_levers \
+	"I6 files that are not to be written are not" test_read_only \
+	"reads are of whole records while others write" test_read_while_written \
+	"reads are the same byte by byte" test_byte_by_byte
