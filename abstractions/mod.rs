@@ -12,12 +12,15 @@
 //! they were in. Each lock has a lockdep class of its own, from the place where it is made.
 
 pub mod call_rcu;
+#[cfg(CONFIG_CGROUPS)]
+pub mod cgroup;
 pub mod context;
 pub mod debugfs;
 pub mod exec;
-mod gfp;
+pub mod gfp;
 pub mod kmem_cache;
 pub mod percpu_ref;
+pub mod rcu_hash;
 pub mod rcu_slot;
 pub mod trace;
 pub mod tracepoint;

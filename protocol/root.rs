@@ -10,7 +10,7 @@ use super::{
     stats::Stats,
 };
 use crate::abstractions::{
-    kmem_cache::{self, Memory},
+    kmem_cache::{self, Memory, Options},
     percpu_ref::{Guard, PercpuRef},
     rcu_slot::RcuSlot,
 };
@@ -26,12 +26,30 @@ use kernel::{
 /// Memory for an object: of a child, or of the root's own cache.
 pub type Object = kmem_cache::Object<Memory, Guard<Child>>;
 
+/// Knows for which group something is allocated.
+pub trait FindGroup {
+    /// The group; none where the root's own cache is to serve. Context: that of the allocation, in an RCU
+    /// read-side critical section.
+    ///
+    /// A group that can be found is freed no earlier than a grace period after it can not be any more: so
+    /// its place in the lookup is its own for as long as `guard`.
+    fn find_group<'a>(&'a self, guard: &'a rcu::Guard) -> Option<&'a Arc<Group>>;
+}
+
+impl FindGroup for Option<&Arc<Group>> {
+    #[inline]
+    fn find_group<'a>(&'a self, _guard: &'a rcu::Guard) -> Option<&'a Arc<Group>> {
+        *self
+    }
+}
+
 /// A root cache.
 #[pin_data]
 pub struct Root {
     number: u64,
     name: CString,
     layout: Layout,
+    options: Options,
     #[pin]
     gate: Gate,
     /// The root's own cache.
@@ -47,6 +65,7 @@ impl Root {
         number: u64,
         name: &str,
         layout: Layout,
+        options: Options,
         groups: &Arc<Groups>,
         releases: &Arc<Releases>,
     ) -> Result<Arc<Self>> {
@@ -55,6 +74,7 @@ impl Root {
                 number,
                 name: CString::try_from_fmt(fmt!("{name}"))?,
                 layout,
+                options,
                 gate <- Gate::new(releases),
                 own: RcuSlot::new(),
                 slots: KBox::init(Slots::new(), GFP_KERNEL)?,
@@ -90,6 +110,11 @@ impl Root {
     /// Size and alignment of its objects.
     pub fn layout(&self) -> Layout {
         self.layout
+    }
+
+    /// How its caches are made.
+    pub fn options(&self) -> Options {
+        self.options
     }
 
     /// Is it being destroyed?
@@ -139,9 +164,16 @@ impl Root {
     /// # Errors
     ///
     /// `ENOMEM`. `ENODEV`: the root is being destroyed, or was.
+    #[inline]
     pub fn alloc(self: &Arc<Self>, group: Option<&Arc<Group>>, flags: Flags) -> Result<Object> {
-        if let Some(group) = group {
-            let guard = rcu::read_lock();
+        self.alloc_for(&group, flags)
+    }
+
+    /// As [`alloc`](Self::alloc), for the group that is found under RCU.
+    #[inline]
+    pub fn alloc_for(self: &Arc<Self>, whose: &impl FindGroup, flags: Flags) -> Result<Object> {
+        let guard = rcu::read_lock();
+        if let Some(group) = whose.find_group(&guard) {
             let slot = self.slots.get(group.index());
             match slot.and_then(|slot| slot.child.load(&guard)) {
                 Some(child) => {
@@ -152,10 +184,13 @@ impl Root {
                     }
                 }
                 None => {
+                    let group = group.clone();
                     drop(guard);
-                    create::request(self, group, flags);
+                    create::request(self, &group, flags);
                 }
             }
+        } else {
+            drop(guard);
         }
         let guard = rcu::read_lock();
         let own = self.own.load(&guard).ok_or(ENODEV)?;
