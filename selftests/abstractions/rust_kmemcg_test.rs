@@ -21,6 +21,8 @@ mod support;
 pub mod abstractions;
 
 mod call_rcu;
+#[cfg(CONFIG_CGROUPS)]
+mod cgroup;
 mod debugfs;
 mod exec;
 mod kmem_cache_bulk;
@@ -29,6 +31,7 @@ mod kmem_cache_rcu;
 mod kmem_cache_scoped;
 mod kmem_cache_typesafe;
 mod percpu_ref;
+mod rcu_hash;
 mod rcu_slot;
 mod tracepoint;
 mod workqueue;
@@ -61,10 +64,13 @@ static TOPICS: &[&[support::Test]] = &[
     percpu_ref::TESTS,
     call_rcu::TESTS,
     rcu_slot::TESTS,
+    rcu_hash::TESTS,
     workqueue::TESTS,
     exec::TESTS,
     debugfs::TESTS,
     tracepoint::TESTS,
+    #[cfg(CONFIG_CGROUPS)]
+    cgroup::TESTS,
 ];
 
 /// One test runs at a time.
