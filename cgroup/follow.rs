@@ -153,11 +153,14 @@ impl Follow {
 
 impl Watch for Follow {
     fn mkdir(this: ArcBorrow<'_, Self>, cgroup: &Cgroup, path: &CStr) {
-        if this.add(cgroup, path, GFP_ATOMIC).is_err() {
-            this.miss();
-            // It is queued already, or is now.
-            let _ = this.queue.enqueue(Arc::from(this));
+        match this.add(cgroup, path, GFP_ATOMIC) {
+            Ok(()) => return,
+            // The first walk has not come to its parent yet.
+            Err(ENOENT) => (),
+            Err(_) => this.miss(),
         }
+        // It is queued already, or is now.
+        let _ = this.queue.enqueue(Arc::from(this));
     }
 
     fn rmdir(this: ArcBorrow<'_, Self>, cgroup: &Cgroup) {
