@@ -13,7 +13,7 @@ use kernel::{
 };
 
 /// The binding of groups to cgroups, of which there are none.
-pub struct Cgroups(());
+pub struct Cgroups {}
 
 /// What there is to tell of an attachment.
 pub struct Status {
@@ -38,7 +38,7 @@ impl Memcg {
 impl Cgroups {
     /// Binds nothing.
     pub fn new(_kmemcg: &Arc<Kmemcg>, _callbacks: &Callbacks) -> impl PinInit<Self> {
-        pin_init::init!(Self(()))
+        pin_init::init!(Self {})
     }
 
     /// # Errors
