@@ -7,27 +7,31 @@
 
 #include "helpers.h"
 
-void rust_kmemcg_percpu_ref_get(struct percpu_ref *ref)
+#ifndef __rust_helper
+#define __rust_helper __always_inline
+#endif
+
+__rust_helper void rust_kmemcg_percpu_ref_get(struct percpu_ref *ref)
 {
 	percpu_ref_get(ref);
 }
 
-bool rust_kmemcg_percpu_ref_tryget(struct percpu_ref *ref)
+__rust_helper bool rust_kmemcg_percpu_ref_tryget(struct percpu_ref *ref)
 {
 	return percpu_ref_tryget(ref);
 }
 
-bool rust_kmemcg_percpu_ref_tryget_live(struct percpu_ref *ref)
+__rust_helper bool rust_kmemcg_percpu_ref_tryget_live(struct percpu_ref *ref)
 {
 	return percpu_ref_tryget_live(ref);
 }
 
-void rust_kmemcg_percpu_ref_put(struct percpu_ref *ref)
+__rust_helper void rust_kmemcg_percpu_ref_put(struct percpu_ref *ref)
 {
 	percpu_ref_put(ref);
 }
 
-bool rust_kmemcg_percpu_ref_is_dying(struct percpu_ref *ref)
+__rust_helper bool rust_kmemcg_percpu_ref_is_dying(struct percpu_ref *ref)
 {
 	return percpu_ref_is_dying(ref);
 }
@@ -57,28 +61,28 @@ long rust_kmemcg_percpu_ref_count(struct percpu_ref *ref)
 	return max(count, 0L);
 }
 
-unsigned int rust_kmemcg_context(void)
+__rust_helper unsigned int rust_kmemcg_context(void)
 {
 	return interrupt_context_level();
 }
 
-bool rust_kmemcg_irqs_disabled(void)
+__rust_helper bool rust_kmemcg_irqs_disabled(void)
 {
 	return irqs_disabled();
 }
 
-bool rust_kmemcg_in_module(const void *address, const struct module *module)
+__rust_helper bool rust_kmemcg_in_module(const void *address, const struct module *module)
 {
 	return !module || within_module((unsigned long)address, module);
 }
 
-int rust_kmemcg_tracepoint_probe_register_may_exist(struct tracepoint *tp,
+__rust_helper int rust_kmemcg_tracepoint_probe_register_may_exist(struct tracepoint *tp,
 						    void *probe, void *data)
 {
 	return tracepoint_probe_register_may_exist(tp, probe, data);
 }
 
-void rust_kmemcg_tracepoint_synchronize_unregister(void)
+__rust_helper void rust_kmemcg_tracepoint_synchronize_unregister(void)
 {
 	tracepoint_synchronize_unregister();
 }
