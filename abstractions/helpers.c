@@ -6,6 +6,7 @@
 #include <linux/tracepoint.h>
 
 #include "helpers.h"
+#include "percpu_ref_preempt.h"
 
 #ifndef __rust_helper
 #define __rust_helper __always_inline
@@ -23,17 +24,39 @@ __rust_helper bool rust_kmemcg_percpu_ref_tryget(struct percpu_ref *ref)
 
 __rust_helper bool rust_kmemcg_percpu_ref_tryget_live(struct percpu_ref *ref)
 {
-	return percpu_ref_tryget_live(ref);
+	return kmemcg_ref_tryget_live(ref);
+}
+
+__rust_helper bool rust_kmemcg_percpu_ref_tryget_live_rcu(struct percpu_ref *ref)
+{
+	return kmemcg_ref_tryget_live_rcu(ref);
 }
 
 __rust_helper void rust_kmemcg_percpu_ref_put(struct percpu_ref *ref)
 {
-	percpu_ref_put(ref);
+	kmemcg_ref_put(ref);
+}
+
+__rust_helper void rust_kmemcg_preempt_disable(void)
+{
+	preempt_disable();
+}
+
+__rust_helper void rust_kmemcg_preempt_enable(void)
+{
+	preempt_enable();
 }
 
 __rust_helper bool rust_kmemcg_percpu_ref_is_dying(struct percpu_ref *ref)
 {
 	return percpu_ref_is_dying(ref);
+}
+
+/* Not per-CPU, and the switch to atomic is over. */
+__rust_helper bool rust_kmemcg_percpu_ref_is_exact(struct percpu_ref *ref)
+{
+	return READ_ONCE(ref->percpu_count_ptr) & __PERCPU_REF_ATOMIC &&
+	       !READ_ONCE(ref->data->confirm_switch);
 }
 
 /*

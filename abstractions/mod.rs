@@ -18,6 +18,7 @@ pub mod exec;
 mod gfp;
 pub mod kmem_cache;
 pub mod percpu_ref;
+pub mod preempt;
 pub mod rcu_slot;
 pub mod trace;
 pub mod tracepoint;

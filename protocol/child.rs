@@ -93,8 +93,10 @@ pub(super) struct Life {
 
 /// A child cache.
 ///
-/// The fields are dropped in this order: the cache first, its last trace event last.
+/// The fields are dropped in this order: the cache first, its last trace event last. The first two
+/// are all that the allocation path needs: one cache line.
 #[pin_data]
+#[repr(C)]
 pub struct Child {
     cache: RawCache,
     #[pin]
@@ -184,6 +186,12 @@ impl Child {
     /// How many objects of it live: a snapshot, exact where nobody allocates or frees.
     pub fn objects(&self) -> usize {
         self.refs.count()
+    }
+
+    /// Is the count of its objects exact, so that the last one can release it? Not while it serves
+    /// allocations, nor in the grace period after that.
+    pub fn is_exact(&self) -> bool {
+        self.refs.is_exact()
     }
 
     /// Number of the group that owns it now.

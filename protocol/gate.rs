@@ -373,6 +373,11 @@ impl Entered<'_> {
         self.inside.phase
     }
 
+    /// How many children were taken in and are not destroyed yet.
+    pub(super) fn undestroyed(&self) -> usize {
+        self.inside.undestroyed
+    }
+
     fn has_children(&self) -> bool {
         // Number 0 is the root's own cache.
         self.inside.children.keys().any(|&number| number != 0)

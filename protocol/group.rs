@@ -50,6 +50,7 @@ impl Group {
     }
 
     /// Its index in the lookup: used again when the group is freed.
+    #[inline]
     pub(super) fn index(&self) -> u32 {
         self.index
     }

@@ -68,7 +68,7 @@ mod stats;
 
 pub use child::{Child, Stage};
 pub use group::Group;
-pub use root::{Object, Root};
+pub use root::{Handle, Object, Objects, Root};
 pub use stats::{Counter, Stats};
 
 use crate::abstractions::{call_rcu::Callbacks, trace};

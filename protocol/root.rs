@@ -10,11 +10,12 @@ use super::{
     stats::Stats,
 };
 use crate::abstractions::{
-    kmem_cache::{self, Memory},
+    kmem_cache::{self, Bulk, Memory},
     percpu_ref::{Guard, PercpuRef},
+    preempt,
     rcu_slot::RcuSlot,
 };
-use core::alloc::Layout;
+use core::{alloc::Layout, mem::MaybeUninit};
 use kernel::{
     alloc::Flags,
     prelude::*,
@@ -25,6 +26,9 @@ use kernel::{
 
 /// Memory for an object: of a child, or of the root's own cache.
 pub type Object = kmem_cache::Object<Memory, Guard<Child>>;
+
+/// Memory for several objects of a child.
+pub type Objects<'a> = Bulk<'a, Guard<Child>>;
 
 /// A root cache.
 #[pin_data]
@@ -102,6 +106,11 @@ impl Root {
         &self.stats
     }
 
+    /// How many caches it has: its own, and those of children that are not destroyed yet.
+    pub fn caches(&self) -> usize {
+        self.gate.enter().undestroyed()
+    }
+
     /// Calls `f` for the root's own cache and each child, with the gate held: `f` must not sleep, and
     /// must not take or put references.
     pub fn for_each_child(&self, mut f: impl FnMut(&Child, Stage)) {
@@ -139,22 +148,38 @@ impl Root {
     /// # Errors
     ///
     /// `ENOMEM`. `ENODEV`: the root is being destroyed, or was.
+    #[inline]
     pub fn alloc(self: &Arc<Self>, group: Option<&Arc<Group>>, flags: Flags) -> Result<Object> {
+        match group.and_then(|group| self.lookup(group)) {
+            // It keeps the child alive: the allocation may sleep.
+            Some(reference) => Object::memory(reference, flags),
+            None => self.alloc_own(group, flags),
+        }
+    }
+
+    /// The child of a group, for many allocations without a lookup; none where it has no child, or
+    /// one that serves no more. Context: any.
+    pub fn child(&self, group: &Group) -> Option<Handle> {
+        self.lookup(group).map(Handle)
+    }
+
+    #[inline]
+    fn lookup(&self, group: &Group) -> Option<Guard<Child>> {
+        let section = preempt::disable();
+        let child = self.slots.get(group.index())?.child.load(&section)?;
+        PercpuRef::tryget_live_rcu(child, &section)
+    }
+
+    /// From the root's own cache; asks for the group's child where there is none.
+    #[cold]
+    fn alloc_own(self: &Arc<Self>, group: Option<&Arc<Group>>, flags: Flags) -> Result<Object> {
         if let Some(group) = group {
             let guard = rcu::read_lock();
             let slot = self.slots.get(group.index());
-            match slot.and_then(|slot| slot.child.load(&guard)) {
-                Some(child) => {
-                    if let Some(reference) = PercpuRef::tryget_live(child) {
-                        // It keeps the child alive: the allocation may sleep.
-                        drop(guard);
-                        return Object::memory(reference, flags);
-                    }
-                }
-                None => {
-                    drop(guard);
-                    create::request(self, group, flags);
-                }
+            let none = slot.and_then(|slot| slot.child.load(&guard)).is_none();
+            drop(guard);
+            if none {
+                create::request(self, group, flags);
             }
         }
         let guard = rcu::read_lock();
@@ -164,6 +189,43 @@ impl Root {
         let object = Object::memory(reference, flags)?;
         self.stats.allocations_root.count();
         Ok(object)
+    }
+}
+
+/// A child that is held, like an object of it: until this is dropped it is not released.
+pub struct Handle(Guard<Child>);
+
+impl Handle {
+    /// Allocates an object. Takes no lock. Context: as `flags` say.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`. `ENODEV`: the child serves no more, as its group is offline, or its root is being
+    /// destroyed.
+    #[inline]
+    pub fn alloc(&self, flags: Flags) -> Result<Object> {
+        let reference = PercpuRef::tryget_live(&*self.0).ok_or(ENODEV)?;
+        Object::memory(reference, flags)
+    }
+
+    /// Allocates as many objects as `space` is long, or none, which count as one.
+    ///
+    /// # Errors
+    ///
+    /// As [`alloc`](Self::alloc).
+    #[inline]
+    pub fn alloc_bulk<'a>(
+        &self,
+        space: &'a mut [MaybeUninit<*mut u8>],
+        flags: Flags,
+    ) -> Result<Objects<'a>> {
+        let reference = PercpuRef::tryget_live(&*self.0).ok_or(ENODEV)?;
+        Bulk::memory(reference, space, flags)
+    }
+
+    /// The child.
+    pub fn owner(&self) -> &Child {
+        &self.0
     }
 }
 
@@ -195,6 +257,7 @@ impl Slots {
     }
 
     /// The slot of a group; none where its piece was not made yet.
+    #[inline]
     pub(super) fn get(&self, index: u32) -> Option<&Slot> {
         let index = index as usize;
         self.chunks
