@@ -52,8 +52,8 @@ impl Context {
 /// caches?
 #[inline]
 pub(super) fn may_bulk() -> bool {
-    // SAFETY: Reads the flags of this CPU; there is nothing to be upheld.
-    Context::current() == Context::Task && !unsafe { helpers::rust_kmemcg_irqs_disabled() }
+    // SAFETY: Reads the preempt count and the flags of this CPU; there is nothing to be upheld.
+    unsafe { helpers::rust_kmemcg_may_bulk() }
 }
 
 impl fmt::Display for Context {

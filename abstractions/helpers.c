@@ -27,9 +27,9 @@ __rust_helper bool rust_kmemcg_percpu_ref_tryget_live(struct percpu_ref *ref)
 	return kmemcg_ref_tryget_live(ref);
 }
 
-__rust_helper bool rust_kmemcg_percpu_ref_tryget_live_rcu(struct percpu_ref *ref)
+__rust_helper bool rust_kmemcg_percpu_ref_tryget_percpu(struct percpu_ref *ref)
 {
-	return kmemcg_ref_tryget_live_rcu(ref);
+	return kmemcg_ref_tryget_percpu(ref);
 }
 
 __rust_helper void rust_kmemcg_percpu_ref_put(struct percpu_ref *ref)
@@ -89,9 +89,9 @@ __rust_helper unsigned int rust_kmemcg_context(void)
 	return interrupt_context_level();
 }
 
-__rust_helper bool rust_kmemcg_irqs_disabled(void)
+__rust_helper bool rust_kmemcg_may_bulk(void)
 {
-	return irqs_disabled();
+	return in_task() && !irqs_disabled();
 }
 
 __rust_helper bool rust_kmemcg_in_module(const void *address, const struct module *module)

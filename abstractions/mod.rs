@@ -17,6 +17,7 @@ pub mod debugfs;
 pub mod exec;
 mod gfp;
 pub mod kmem_cache;
+pub mod once_box;
 pub mod percpu_ref;
 pub mod preempt;
 pub mod rcu_slot;

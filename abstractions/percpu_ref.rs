@@ -225,12 +225,13 @@ impl<T: Release> PercpuRef<T> {
         }
     }
 
-    /// As [`tryget_live`](Self::tryget_live), for somebody who is an RCU reader anyway.
+    /// Takes a live reference where the count is per-CPU, the common case in the fewest instructions;
+    /// none says nothing. For somebody who is an RCU reader anyway. Context: any.
     #[inline]
-    pub fn tryget_live_rcu(this: &T, _reader: &impl Reader) -> Option<Guard<T>> {
+    pub fn tryget_percpu(this: &T, _reader: &impl Reader) -> Option<Guard<T>> {
         let refs = this.percpu_ref().inner.get();
         // SAFETY: Initialised, by the type invariants; the caller is a reader.
-        if unsafe { helpers::rust_kmemcg_percpu_ref_tryget_live_rcu(refs) } {
+        if unsafe { helpers::rust_kmemcg_percpu_ref_tryget_percpu(refs) } {
             // INVARIANT: This is the reference.
             Some(Guard(NonNull::from(this)))
         } else {

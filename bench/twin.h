@@ -97,7 +97,7 @@ static __always_inline void *twin_alloc(struct twin_root *root, struct twin_grou
 	chunk = READ_ONCE(root->chunks[group->index / TWIN_CHUNK]);
 	if (likely(chunk))
 		child = READ_ONCE(chunk->children[group->index % TWIN_CHUNK]);
-	if (likely(child) && unlikely(!kmemcg_ref_tryget_live_rcu(&child->ref)))
+	if (likely(child) && unlikely(!kmemcg_ref_tryget_percpu(&child->ref)))
 		child = NULL;
 	preempt_enable();
 	if (unlikely(!child))

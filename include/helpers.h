@@ -14,8 +14,8 @@
 void rust_kmemcg_percpu_ref_get(struct percpu_ref *ref);
 bool rust_kmemcg_percpu_ref_tryget(struct percpu_ref *ref);
 bool rust_kmemcg_percpu_ref_tryget_live(struct percpu_ref *ref);
-/* The caller is an RCU reader. */
-bool rust_kmemcg_percpu_ref_tryget_live_rcu(struct percpu_ref *ref);
+/* False says nothing. The caller is an RCU reader. */
+bool rust_kmemcg_percpu_ref_tryget_percpu(struct percpu_ref *ref);
 void rust_kmemcg_percpu_ref_put(struct percpu_ref *ref);
 bool rust_kmemcg_percpu_ref_is_dying(struct percpu_ref *ref);
 bool rust_kmemcg_percpu_ref_is_exact(struct percpu_ref *ref);
@@ -34,7 +34,8 @@ void rust_kmemcg_tracepoint_synchronize_unregister(void);
 
 /* 0: task, 1: softirq, 2: hard irq, 3: NMI. */
 unsigned int rust_kmemcg_context(void);
-bool rust_kmemcg_irqs_disabled(void);
+/* In a task, with interrupts enabled? */
+bool rust_kmemcg_may_bulk(void);
 
 /*
  * One entry point for each event of include/trace/events/rust_kmemcg.h, which

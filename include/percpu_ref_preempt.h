@@ -29,28 +29,34 @@ kmemcg_ref_put_slow(struct percpu_ref *ref)
 	percpu_ref_put(ref);
 }
 
-/* The caller has disabled preemption, or is a reader otherwise. */
+/*
+ * A reference of a count that is per-CPU, and so live; false says nothing. The
+ * caller has disabled preemption, or is a reader otherwise.
+ */
 static __always_inline bool
-kmemcg_ref_tryget_live_rcu(struct percpu_ref *ref)
+kmemcg_ref_tryget_percpu(struct percpu_ref *ref)
 {
 	unsigned long __percpu *count;
 
-	if (likely(__ref_is_percpu(ref, &count))) {
-		this_cpu_inc(*count);
-		return true;
-	}
-	return kmemcg_ref_tryget_live_slow(ref);
+	if (unlikely(!__ref_is_percpu(ref, &count)))
+		return false;
+	this_cpu_inc(*count);
+	return true;
 }
 
 static __always_inline bool
 kmemcg_ref_tryget_live(struct percpu_ref *ref)
 {
-	bool got;
+	unsigned long __percpu *count;
 
 	preempt_disable();
-	got = kmemcg_ref_tryget_live_rcu(ref);
+	if (likely(__ref_is_percpu(ref, &count))) {
+		this_cpu_inc(*count);
+		preempt_enable();
+		return true;
+	}
 	preempt_enable();
-	return got;
+	return kmemcg_ref_tryget_live_slow(ref);
 }
 
 /* The release function, if it is called, runs in an RCU read-side critical section. */

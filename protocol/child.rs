@@ -107,7 +107,7 @@ pub struct Child {
     work: Work<Child>,
     life: LockedBy<Life, Inside>,
     /// Where the lookup of its group leads to it; see [`super::root::Slots`].
-    slot: Option<u32>,
+    slot: Option<u16>,
     identity: Identity,
 }
 
@@ -142,7 +142,7 @@ impl Child {
         root: &Arc<Root>,
         number: u64,
         owner: u64,
-        slot: Option<u32>,
+        slot: Option<u16>,
         name: &CStr,
     ) -> Result<Arc<Self>> {
         let cache = RawCache::new(name, root.layout(), Options::new().no_merge())?;
@@ -204,7 +204,7 @@ impl Child {
         self.trace(trace::child_reparent);
     }
 
-    pub(super) fn slot(&self) -> Option<u32> {
+    pub(super) fn slot(&self) -> Option<u16> {
         self.slot
     }
 

@@ -28,7 +28,7 @@ const TOP: u64 = 0;
 /// A group.
 pub struct Group {
     number: u64,
-    index: u32,
+    index: u16,
     name: CString,
     parent: u64,
     groups: Arc<Groups>,
@@ -51,7 +51,7 @@ impl Group {
 
     /// Its index in the lookup: used again when the group is freed.
     #[inline]
-    pub(super) fn index(&self) -> u32 {
+    pub(super) fn index(&self) -> u16 {
         self.index
     }
 }
@@ -62,7 +62,7 @@ impl Drop for Group {
             .tree
             .lock()
             .indices
-            .release_id(self.index as usize);
+            .release_id(self.index.into());
         trace::group_free(self.number, self.parent, &self.name);
     }
 }
@@ -148,7 +148,8 @@ impl Groups {
             }
             return Err(ENOSPC);
         };
-        let index = index.acquire() as u32;
+        // There are no more than `MAX_GROUPS`.
+        let index = index.acquire() as u16;
         let number = tree.next;
         tree.next += 1;
         let group: Arc<Group> = memory

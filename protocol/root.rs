@@ -11,6 +11,7 @@ use super::{
 };
 use crate::abstractions::{
     kmem_cache::{self, Bulk, Memory},
+    once_box::OnceBox,
     percpu_ref::{Guard, PercpuRef},
     preempt,
     rcu_slot::RcuSlot,
@@ -21,7 +22,7 @@ use kernel::{
     prelude::*,
     rbtree::RBTreeNodeReservation,
     str::{CStr, CString},
-    sync::{atomic::AtomicFlag, rcu, Arc, SetOnce},
+    sync::{atomic::AtomicFlag, rcu, Arc},
 };
 
 /// Memory for an object: of a child, or of the root's own cache.
@@ -40,7 +41,8 @@ pub struct Root {
     gate: Gate,
     /// The root's own cache.
     own: RcuSlot<Child>,
-    slots: KBox<Slots>,
+    #[pin]
+    slots: Slots,
     stats: Stats,
     groups: Arc<Groups>,
 }
@@ -61,7 +63,7 @@ impl Root {
                 layout,
                 gate <- Gate::new(releases),
                 own: RcuSlot::new(),
-                slots: KBox::init(Slots::new(), GFP_KERNEL)?,
+                slots <- Slots::new(),
                 stats: Stats::new(),
                 groups: groups.clone(),
             }),
@@ -148,38 +150,46 @@ impl Root {
     /// # Errors
     ///
     /// `ENOMEM`. `ENODEV`: the root is being destroyed, or was.
-    #[inline]
+    #[inline(always)]
     pub fn alloc(self: &Arc<Self>, group: Option<&Arc<Group>>, flags: Flags) -> Result<Object> {
         match group.and_then(|group| self.lookup(group)) {
             // It keeps the child alive: the allocation may sleep.
             Some(reference) => Object::memory(reference, flags),
-            None => self.alloc_own(group, flags),
+            None => self.alloc_slow(group, flags),
         }
     }
 
-    /// The child of a group, for many allocations without a lookup; none where it has no child, or
+    /// The child of a group, for many allocations without a lookup; none where it has none yet, or
     /// one that serves no more. Context: any.
     pub fn child(&self, group: &Group) -> Option<Handle> {
         self.lookup(group).map(Handle)
     }
 
-    #[inline]
+    /// The child, if it is there and its count is per-CPU, as it is while it serves.
+    #[inline(always)]
     fn lookup(&self, group: &Group) -> Option<Guard<Child>> {
         let section = preempt::disable();
         let child = self.slots.get(group.index())?.child.load(&section)?;
-        PercpuRef::tryget_live_rcu(child, &section)
+        PercpuRef::tryget_percpu(child, &section)
     }
 
-    /// From the root's own cache; asks for the group's child where there is none.
+    /// From the root's own cache, where there is no child; asks for one.
     #[cold]
-    fn alloc_own(self: &Arc<Self>, group: Option<&Arc<Group>>, flags: Flags) -> Result<Object> {
+    fn alloc_slow(self: &Arc<Self>, group: Option<&Arc<Group>>, flags: Flags) -> Result<Object> {
         if let Some(group) = group {
             let guard = rcu::read_lock();
             let slot = self.slots.get(group.index());
-            let none = slot.and_then(|slot| slot.child.load(&guard)).is_none();
-            drop(guard);
-            if none {
-                create::request(self, group, flags);
+            match slot.and_then(|slot| slot.child.load(&guard)) {
+                Some(child) => {
+                    if let Some(reference) = PercpuRef::tryget_live(child) {
+                        drop(guard);
+                        return Object::memory(reference, flags);
+                    }
+                }
+                None => {
+                    drop(guard);
+                    create::request(self, group, flags);
+                }
             }
         }
         let guard = rcu::read_lock();
@@ -235,7 +245,7 @@ const CHUNK: usize = 256;
 /// The children of a root, by the index of their group: an array in pieces, which are made when
 /// they are needed and live as long as the root. A lookup is two loads, however many groups.
 pub(super) struct Slots {
-    chunks: [SetOnce<KBox<Chunk>>; MAX_GROUPS / CHUNK],
+    chunks: [OnceBox<Chunk>; MAX_GROUPS / CHUNK],
 }
 
 struct Chunk {
@@ -252,23 +262,21 @@ pub(super) struct Slot {
 impl Slots {
     fn new() -> impl Init<Self> {
         init!(Self {
-            chunks <- pin_init::init_array_from_fn(|_| SetOnce::new()),
+            chunks <- pin_init::init_array_from_fn(|_| OnceBox::new()),
         })
     }
 
     /// The slot of a group; none where its piece was not made yet.
     #[inline]
-    pub(super) fn get(&self, index: u32) -> Option<&Slot> {
-        let index = index as usize;
-        self.chunks
-            .get(index / CHUNK)?
-            .as_ref()?
-            .slots
-            .get(index % CHUNK)
+    pub(super) fn get(&self, index: u16) -> Option<&Slot> {
+        // Both are in range, whatever the index: it has no more bits.
+        let index = usize::from(index);
+        let chunk = self.chunks[index / CHUNK].get()?;
+        Some(&chunk.slots[index % CHUNK])
     }
 
     /// The slot of a group; makes its piece. Context: as `flags` say.
-    pub(super) fn get_or_make(&self, index: u32, flags: Flags) -> Result<&Slot> {
+    pub(super) fn get_or_make(&self, index: u16, flags: Flags) -> Result<&Slot> {
         if self.get(index).is_none() {
             let chunk = KBox::init(
                 init!(Chunk {
@@ -279,11 +287,8 @@ impl Slots {
                 }),
                 flags,
             )?;
-            // Where somebody was faster, ours is dropped; theirs may not be visible yet.
-            self.chunks
-                .get(index as usize / CHUNK)
-                .ok_or(EINVAL)?
-                .populate(chunk);
+            // Where somebody was faster, ours is dropped.
+            self.chunks[usize::from(index) / CHUNK].populate(chunk);
         }
         self.get(index).ok_or(EAGAIN)
     }
