@@ -219,9 +219,10 @@ impl Child {
     /// Brings the child to another stage.
     pub(super) fn enter(&self, stage: Stage, inside: &mut Inside) {
         let life = self.life(inside);
-        self.root().stats().left(life.stage, life.since);
+        let now = Instant::now();
+        self.root().stats().left(life.stage, now - life.since);
         life.stage = stage;
-        life.since = Instant::now();
+        life.since = now;
     }
 
     pub(super) fn stage(&self, inside: &Inside) -> Stage {

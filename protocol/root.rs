@@ -137,7 +137,7 @@ impl Root {
     /// Where the lookup leads to this child, if it does.
     pub(super) fn slot_of(&self, child: &Child) -> Option<&RcuSlot<Child>> {
         match child.slot() {
-            Some(index) => self.slots.get(index).map(|slot| &slot.child),
+            Some(index) => self.slots.get(index).map(|slot| slot.child),
             None => Some(&self.own),
         }
     }
@@ -249,14 +249,15 @@ pub(super) struct Slots {
 }
 
 struct Chunk {
-    slots: [Slot; CHUNK],
+    children: [RcuSlot<Child>; CHUNK],
+    requested: [AtomicFlag; CHUNK],
 }
 
 /// The place of one group's child.
-pub(super) struct Slot {
-    pub(super) child: RcuSlot<Child>,
+pub(super) struct Slot<'a> {
+    pub(super) child: &'a RcuSlot<Child>,
     /// Somebody asked for the child, and the worker is not done with it.
-    pub(super) requested: AtomicFlag,
+    pub(super) requested: &'a AtomicFlag,
 }
 
 impl Slots {
@@ -268,22 +269,23 @@ impl Slots {
 
     /// The slot of a group; none where its piece was not made yet.
     #[inline]
-    pub(super) fn get(&self, index: u16) -> Option<&Slot> {
+    pub(super) fn get(&self, index: u16) -> Option<Slot<'_>> {
         // Both are in range, whatever the index: it has no more bits.
         let index = usize::from(index);
         let chunk = self.chunks[index / CHUNK].get()?;
-        Some(&chunk.slots[index % CHUNK])
+        Some(Slot {
+            child: &chunk.children[index % CHUNK],
+            requested: &chunk.requested[index % CHUNK],
+        })
     }
 
     /// The slot of a group; makes its piece. Context: as `flags` say.
-    pub(super) fn get_or_make(&self, index: u16, flags: Flags) -> Result<&Slot> {
+    pub(super) fn get_or_make(&self, index: u16, flags: Flags) -> Result<Slot<'_>> {
         if self.get(index).is_none() {
             let chunk = KBox::init(
                 init!(Chunk {
-                    slots <- pin_init::init_array_from_fn(|_| Slot {
-                        child: RcuSlot::new(),
-                        requested: AtomicFlag::new(false),
-                    }),
+                    children <- pin_init::init_array_from_fn(|_| RcuSlot::new()),
+                    requested <- pin_init::init_array_from_fn(|_| AtomicFlag::new(false)),
                 }),
                 flags,
             )?;

@@ -9,7 +9,7 @@ use super::child::Stage;
 use crate::abstractions::context::Context;
 use kernel::{
     sync::atomic::{Atomic, Relaxed},
-    time::{Delta, Instant, Monotonic},
+    time::Delta,
 };
 
 /// A number that only grows.
@@ -118,9 +118,8 @@ impl Stats {
         }
     }
 
-    /// A child leaves `stage`, in which it was since `since`. Only under the gate.
-    pub(super) fn left(&self, stage: Stage, since: Instant<Monotonic>) {
-        let lasted: Delta = since.elapsed();
+    /// A child leaves `stage`, which has lasted so long. Only under the gate.
+    pub(super) fn left(&self, stage: Stage, lasted: Delta) {
         if let Some(longest) = self.longest.get(stage as usize) {
             longest.raise(u64::try_from(lasted.as_nanos() / 1000).unwrap_or(0));
         }
