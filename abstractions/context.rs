@@ -48,12 +48,11 @@ impl Context {
     }
 }
 
-/// May this code call what demands a task with interrupts enabled, such as the bulk calls of slab
-/// caches?
+/// May this code call what demands that interrupts are enabled, as the bulk calls of slab caches do?
 #[inline]
 pub(super) fn may_bulk() -> bool {
-    // SAFETY: Reads the preempt count and the flags of this CPU; there is nothing to be upheld.
-    unsafe { helpers::rust_kmemcg_may_bulk() }
+    // SAFETY: Reads the flags of this CPU; there is nothing to be upheld.
+    !unsafe { helpers::rust_kmemcg_irqs_disabled() }
 }
 
 impl fmt::Display for Context {

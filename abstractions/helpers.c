@@ -2,6 +2,7 @@
 /* Inline kernel functions, made callable from Rust. */
 
 #include <linux/irqflags.h>
+#include <linux/jiffies.h>
 #include <linux/preempt.h>
 #include <linux/tracepoint.h>
 
@@ -35,6 +36,16 @@ __rust_helper bool rust_kmemcg_percpu_ref_tryget_percpu(struct percpu_ref *ref)
 __rust_helper void rust_kmemcg_percpu_ref_put(struct percpu_ref *ref)
 {
 	kmemcg_ref_put(ref);
+}
+
+__rust_helper unsigned long rust_kmemcg_jiffies(void)
+{
+	return jiffies;
+}
+
+u64 rust_kmemcg_jiffies_to_usecs(unsigned long ticks)
+{
+	return jiffies64_to_nsecs(ticks) / NSEC_PER_USEC;
 }
 
 __rust_helper void rust_kmemcg_preempt_disable(void)
@@ -89,9 +100,9 @@ __rust_helper unsigned int rust_kmemcg_context(void)
 	return interrupt_context_level();
 }
 
-__rust_helper bool rust_kmemcg_may_bulk(void)
+__rust_helper bool rust_kmemcg_irqs_disabled(void)
 {
-	return in_task() && !irqs_disabled();
+	return irqs_disabled();
 }
 
 __rust_helper bool rust_kmemcg_in_module(const void *address, const struct module *module)

@@ -21,6 +21,7 @@ pub mod once_box;
 pub mod percpu_ref;
 pub mod preempt;
 pub mod rcu_slot;
+pub mod ticks;
 pub mod trace;
 pub mod tracepoint;
 pub mod workqueue;

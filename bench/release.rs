@@ -83,6 +83,16 @@ pub(crate) fn release(world: &World, count: u32, results: &mut Results) -> Resul
     world.kmemcg.destroy_root(&root)?;
     results.add(fmt!("release.{count}"), released * 1000)?;
 
+    let root = world.root(96)?;
+    let groups = world.groups(count)?;
+    world.children(&root, &groups)?;
+    let destroyed = time(|| world.kmemcg.destroy_root(&root))?;
+    for group in &groups {
+        world.kmemcg.offline_group(group)?;
+    }
+    drop(groups);
+    results.add(fmt!("destroy_root.{count}"), destroyed * 1000)?;
+
     let root = ffi::Root::new(96)?;
     let mut groups = KVVec::with_capacity(count as usize, GFP_KERNEL)?;
     for index in 0..count {

@@ -7,7 +7,7 @@
  * measured is left out: names, creation by a worker, handing back.
  */
 
-#include <linux/ktime.h>
+#include <linux/jiffies.h>
 #include <linux/list.h>
 #include <linux/preempt.h>
 #include <linux/rcupdate.h>
@@ -29,13 +29,22 @@ static atomic64_t twin_numbers = ATOMIC64_INIT(1);
 /* The gate is held. */
 static void twin_enter(struct twin_child *child, enum twin_stage stage)
 {
-	ktime_t now = ktime_get();
-	u64 lasted = ktime_us_delta(now, child->since);
+	unsigned long now = jiffies;
+	unsigned long lasted = now - child->since;
 
 	if (lasted > child->root->longest[child->stage])
 		WRITE_ONCE(child->root->longest[child->stage], lasted);
 	child->stage = stage;
 	child->since = now;
+}
+
+static void twin_bounce(struct rcu_head *rcu)
+{
+	struct twin_child *child = container_of(rcu, struct twin_child, rcu);
+
+	if (READ_ONCE(child->stage) == TWIN_DEACTIVATING)
+		rust_kmemcg_trace_child_rcu(child->root->number, child->owner, child->number);
+	queue_work(twin_queue, &child->work);
 }
 
 /* The last reference is gone, in any context. */
@@ -50,7 +59,8 @@ static void twin_release(struct percpu_ref *ref)
 	if (!root->dying) {
 		twin_enter(child, TWIN_RELEASED);
 		rust_kmemcg_trace_child_release(root->number, child->owner, child->number);
-		queue_work(twin_queue, &child->work);
+		/* To wake a worker would cost a hard interrupt ten times as much. */
+		call_rcu(&child->rcu, twin_bounce);
 	} else {
 		twin_enter(child, TWIN_SUPPRESSED);
 		atomic64_inc(&root->suppressed);
@@ -103,14 +113,6 @@ static void twin_work(struct work_struct *work)
 	default:
 		break;
 	}
-}
-
-static void twin_bounce(struct rcu_head *rcu)
-{
-	struct twin_child *child = container_of(rcu, struct twin_child, rcu);
-
-	rust_kmemcg_trace_child_rcu(child->root->number, child->owner, child->number);
-	queue_work(twin_queue, &child->work);
 }
 
 /* Waits for nothing. */
@@ -179,7 +181,7 @@ struct twin_child *twin_child_create(struct twin_root *root, struct twin_group *
 	child->number = atomic64_inc_return(&twin_numbers);
 	child->owner = group->number;
 	child->index = group->index;
-	child->since = ktime_get();
+	child->since = jiffies;
 	INIT_WORK(&child->work, twin_work);
 	snprintf(name, sizeof(name), "twin:%llu.%llu", root->number, child->number);
 	child->cache = kmem_cache_create(name, root->size, 0, SLAB_NO_MERGE, NULL);

@@ -32,7 +32,7 @@ struct twin_child {
 	u64 owner;
 	u32 index;
 	enum twin_stage stage;
-	ktime_t since;
+	unsigned long since;
 	struct list_head of_root;
 	struct list_head of_group;
 	struct rcu_head rcu;
@@ -56,7 +56,7 @@ struct twin_root {
 	atomic64_t suppressed;
 	atomic64_t shutdowns;
 	atomic64_t releases[4];
-	u64 longest[TWIN_STAGES];
+	unsigned long longest[TWIN_STAGES];
 };
 
 struct twin_group {

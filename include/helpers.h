@@ -21,6 +21,9 @@ bool rust_kmemcg_percpu_ref_is_dying(struct percpu_ref *ref);
 bool rust_kmemcg_percpu_ref_is_exact(struct percpu_ref *ref);
 long rust_kmemcg_percpu_ref_count(struct percpu_ref *ref);
 
+unsigned long rust_kmemcg_jiffies(void);
+u64 rust_kmemcg_jiffies_to_usecs(unsigned long ticks);
+
 void rust_kmemcg_preempt_disable(void);
 void rust_kmemcg_preempt_enable(void);
 
@@ -34,8 +37,7 @@ void rust_kmemcg_tracepoint_synchronize_unregister(void);
 
 /* 0: task, 1: softirq, 2: hard irq, 3: NMI. */
 unsigned int rust_kmemcg_context(void);
-/* In a task, with interrupts enabled? */
-bool rust_kmemcg_may_bulk(void);
+bool rust_kmemcg_irqs_disabled(void);
 
 /*
  * One entry point for each event of include/trace/events/rust_kmemcg.h, which

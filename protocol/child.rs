@@ -12,6 +12,7 @@ use crate::{
         kmem_cache::{Options, RawCache},
         percpu_ref::{PercpuRef, Release},
         rcu_slot::Retired,
+        ticks::Ticks,
         trace,
     },
     impl_has_cache, impl_has_percpu_ref, impl_has_rcu_head,
@@ -24,7 +25,6 @@ use kernel::{
         atomic::{self, Acquire, Atomic, AtomicFlag, Relaxed},
         Arc, LockedBy,
     },
-    time::{Instant, Monotonic},
     workqueue::{impl_has_work, new_work, Work, WorkItem},
 };
 
@@ -84,7 +84,7 @@ impl fmt::Display for Stage {
 /// What the gate protects of a child.
 pub(super) struct Life {
     stage: Stage,
-    since: Instant<Monotonic>,
+    since: Ticks,
     /// Its reference was killed by a destroy of the root that may yet fail.
     pub(super) condemned: bool,
     /// What readers may still look at; kept while the deactivation is suppressed.
@@ -148,7 +148,7 @@ impl Child {
         let cache = RawCache::new(name, root.layout(), Options::new().no_merge())?;
         let life = Life {
             stage: Stage::Active,
-            since: Instant::now(),
+            since: Ticks::now(),
             condemned: false,
             retired: None,
         };
@@ -219,8 +219,8 @@ impl Child {
     /// Brings the child to another stage.
     pub(super) fn enter(&self, stage: Stage, inside: &mut Inside) {
         let life = self.life(inside);
-        let now = Instant::now();
-        self.root().stats().left(life.stage, now - life.since);
+        let now = Ticks::now();
+        self.root().stats().left(life.stage, now.since(life.since));
         life.stage = stage;
         life.since = now;
     }

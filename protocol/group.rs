@@ -237,15 +237,20 @@ impl Groups {
         if let Some(parent) = tree.nodes.get_mut(&node.parent) {
             parent.subgroups += node.subgroups;
             parent.subgroups -= 1;
-            while let Some(cursor) = node.children.cursor_front_mut() {
-                let child = cursor.current().1.clone();
-                let (_, owned) = cursor.remove_current();
+            for child in node.children.values() {
                 // Inherited children left the lookup when their own group went offline.
-                let slot = child.root().slot_of(&child);
-                if let Some(retired) = slot.and_then(|slot| slot.take_if(&child)) {
+                let slot = child.root().slot_of(child);
+                if let Some(retired) = slot.and_then(|slot| slot.take_if(child)) {
                     child.root().gate().enter().offline(retired);
                 }
                 child.set_owner(node.parent);
+            }
+            // As a whole where the parent has none.
+            if parent.children.is_empty() {
+                core::mem::swap(&mut parent.children, &mut node.children);
+            }
+            while let Some(cursor) = node.children.cursor_front_mut() {
+                let (_, owned) = cursor.remove_current();
                 parent.children.insert(owned);
             }
         }

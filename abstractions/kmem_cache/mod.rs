@@ -143,7 +143,7 @@ impl RawCache {
 
     /// Memory for as many objects as `out` is long, or for none. As [`alloc`](Self::alloc).
     ///
-    /// Context: a task with interrupts enabled.
+    /// Context: interrupts are enabled.
     #[inline]
     fn alloc_bulk(&self, out: &mut [MaybeUninit<*mut u8>], flags: Flags) -> Result<(), AllocError> {
         // SAFETY: Live, by the type invariants; `out` has room for that many pointers.
@@ -171,7 +171,7 @@ impl RawCache {
         unsafe { bindings::kmem_cache_free(self.ptr.as_ptr(), object.as_ptr().cast()) };
     }
 
-    /// Context: a task with interrupts enabled.
+    /// Context: interrupts are enabled.
     ///
     /// # Safety
     ///
