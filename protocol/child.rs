@@ -41,7 +41,7 @@ pub enum Stage {
     Killed,
     /// No object is left, but the root is dying: the shutdown was not admitted.
     Suppressed,
-    /// No object is left; the shutdown is queued.
+    /// No object is left; a callback, then the shutdown.
     Released,
 }
 
