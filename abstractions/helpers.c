@@ -110,8 +110,9 @@ __rust_helper bool rust_kmemcg_in_module(const void *address, const struct modul
 	return !module || within_module((unsigned long)address, module);
 }
 
-__rust_helper int rust_kmemcg_tracepoint_probe_register_may_exist(struct tracepoint *tp,
-						    void *probe, void *data)
+__rust_helper int
+rust_kmemcg_tracepoint_probe_register_may_exist(struct tracepoint *tp,
+						void *probe, void *data)
 {
 	return tracepoint_probe_register_may_exist(tp, probe, data);
 }

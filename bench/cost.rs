@@ -53,8 +53,14 @@ pub(crate) fn cost(world: &World, size: u32, results: &mut Results) -> Result {
     let mut add = |name: &str, cost: u64| results.add(fmt!("{name}.{size}"), cost);
     add("plain", least(LOOPS, |loops| plain.pairs(loops))?)?;
     add("account", least(LOOPS, |loops| accounted.pairs(loops))?)?;
-    add("plain_bulk16", least(LOOPS / 16, |loops| plain.bulk(16, loops))?)?;
-    add("plain_bulk64", least(LOOPS / 64, |loops| plain.bulk(64, loops))?)?;
+    add(
+        "plain_bulk16",
+        least(LOOPS / 16, |loops| plain.bulk(16, loops))?,
+    )?;
+    add(
+        "plain_bulk64",
+        least(LOOPS / 64, |loops| plain.bulk(64, loops))?,
+    )?;
 
     let root = world.root(size)?;
     let groups = world.groups(1)?;
@@ -62,9 +68,18 @@ pub(crate) fn cost(world: &World, size: u32, results: &mut Results) -> Result {
     world.children(&root, &groups)?;
     let child = root.child(group).ok_or(EINVAL)?;
     add("handle", least(LOOPS, |loops| handle_pairs(&child, loops))?)?;
-    add("lookup", least(LOOPS, |loops| lookup_pairs(&root, group, loops))?)?;
-    add("bulk16", least(LOOPS / 16, |loops| bulk::<16>(&child, loops))?)?;
-    add("bulk64", least(LOOPS / 64, |loops| bulk::<64>(&child, loops))?)?;
+    add(
+        "lookup",
+        least(LOOPS, |loops| lookup_pairs(&root, group, loops))?,
+    )?;
+    add(
+        "bulk16",
+        least(LOOPS / 16, |loops| bulk::<16>(&child, loops))?,
+    )?;
+    add(
+        "bulk64",
+        least(LOOPS / 64, |loops| bulk::<64>(&child, loops))?,
+    )?;
     drop(child);
     world.end(&root, &groups)?;
 
@@ -72,23 +87,37 @@ pub(crate) fn cost(world: &World, size: u32, results: &mut Results) -> Result {
     let group = ffi::Group::new(0)?;
     let child = root.child(&group)?;
     add("handle_c", least(LOOPS, |loops| child.pairs(loops))?)?;
-    add("lookup_c", least(LOOPS, |loops| root.lookups(&group, loops))?)?;
-    add("bulk16_c", least(LOOPS / 16, |loops| child.bulk(16, loops))?)?;
-    add("bulk64_c", least(LOOPS / 64, |loops| child.bulk(64, loops))?)?;
+    add(
+        "lookup_c",
+        least(LOOPS, |loops| root.lookups(&group, loops))?,
+    )?;
+    add(
+        "bulk16_c",
+        least(LOOPS / 16, |loops| child.bulk(16, loops))?,
+    )?;
+    add(
+        "bulk64_c",
+        least(LOOPS / 64, |loops| child.bulk(64, loops))?,
+    )?;
     drop(group);
     drop(root);
     Ok(())
 }
 
 /// The time that `f` takes in a hard interrupt.
-pub(crate) fn in_hardirq<T>(value: T, f: impl FnOnce(T) -> u64 + Send + Unpin + 'static) -> Result<u64>
+pub(crate) fn in_hardirq<T>(
+    value: T,
+    f: impl FnOnce(T) -> u64 + Send + Unpin + 'static,
+) -> Result<u64>
 where
     T: Send + Unpin + 'static,
 {
     let took = Arc::new(Atomic::<u64>::new(0), GFP_KERNEL)?;
     let told = took.clone();
-    exec::run(Context::HardIrq, value, move |value| told.store(f(value), Relaxed))
-        .map_err(|(error, _)| error)?;
+    exec::run(Context::HardIrq, value, move |value| {
+        told.store(f(value), Relaxed)
+    })
+    .map_err(|(error, _)| error)?;
     Ok(took.load(Relaxed))
 }
 

@@ -220,11 +220,14 @@ impl Object {
 
 /// Calls `f` on so many CPUs at once, with the number of loops; returns how long that took.
 pub(crate) fn parallel<F: Fn(u32) -> Result + Sync>(f: &F, loops: u32, cpus: u32) -> Result<u64> {
+    /// # Safety
+    ///
+    /// `f` is an `F`.
     unsafe extern "C" fn call<F: Fn(u32) -> Result + Sync>(
         f: *const c_void,
         loops: c_uint,
     ) -> c_int {
-        // SAFETY: `parallel()` passes an `F`, and waits.
+        // SAFETY: An `F`, says the caller; `parallel()` waits for us.
         match unsafe { &*f.cast::<F>() }(loops) {
             Ok(()) => 0,
             Err(error) => error.to_errno(),

@@ -109,11 +109,7 @@ fn run(control: &Control, command: &str) -> Result {
         *kept = Some(Kept::new(world, kind, number)?);
         return Ok(());
     }
-    let number: u32 = words
-        .next()
-        .ok_or(EINVAL)?
-        .parse()
-        .map_err(|_| EINVAL)?;
+    let number: u32 = words.next().ok_or(EINVAL)?.parse().map_err(|_| EINVAL)?;
     match what {
         "cost" => cost::cost(world, number, results),
         "groups" => cost::groups(world, number, results),

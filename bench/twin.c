@@ -22,6 +22,7 @@ static DEFINE_SPINLOCK(twin_tree);
 static struct twin_group twin_top = {
 	.children = LIST_HEAD_INIT(twin_top.children),
 };
+
 static struct workqueue_struct *twin_queue;
 static DECLARE_WAIT_QUEUE_HEAD(twin_gone);
 static atomic64_t twin_numbers = ATOMIC64_INIT(1);
@@ -151,7 +152,7 @@ void twin_group_offline(struct twin_group *group)
 
 struct twin_group *twin_group_create(u32 index)
 {
-	struct twin_group *group = kzalloc(sizeof(*group), GFP_KERNEL);
+	struct twin_group *group = kzalloc_obj(*group);
 
 	if (!group)
 		return NULL;
@@ -169,12 +170,13 @@ struct twin_child *twin_child_create(struct twin_root *root, struct twin_group *
 	char name[48];
 
 	if (!chunk) {
-		chunk = kzalloc(sizeof(*chunk), GFP_KERNEL);
+		chunk = kzalloc_obj(*chunk);
 		if (!chunk)
 			return NULL;
+		/* Who looks up sees it initialised: the address depends on this load. */
 		smp_store_release(&root->chunks[group->index / TWIN_CHUNK], chunk);
 	}
-	child = kzalloc(sizeof(*child), GFP_KERNEL);
+	child = kzalloc_obj(*child);
 	if (!child)
 		return NULL;
 	child->root = root;
@@ -209,7 +211,7 @@ free:
 
 struct twin_root *twin_root_create(unsigned int size)
 {
-	struct twin_root *root = kzalloc(sizeof(*root), GFP_KERNEL);
+	struct twin_root *root = kzalloc_obj(*root);
 
 	if (!root)
 		return NULL;

@@ -10,7 +10,7 @@
 
 #include "percpu_ref_preempt.h"
 
-#define TWIN_GROUPS	(1 << 16)
+#define TWIN_GROUPS	65536
 #define TWIN_CHUNK	256
 
 enum twin_stage {
@@ -45,6 +45,7 @@ struct twin_chunk {
 
 struct twin_root {
 	struct twin_chunk __rcu *chunks[TWIN_GROUPS / TWIN_CHUNK];
+	/* Protects what is below, and the stages of the children. */
 	spinlock_t gate;
 	bool dying;
 	unsigned int size;

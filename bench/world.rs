@@ -42,7 +42,7 @@ impl World {
     }
 
     fn name(&self) -> Result<CString> {
-        Ok(CString::try_from_fmt(fmt!("b{}", self.number()))?)
+        CString::try_from_fmt(fmt!("b{}", self.number()))
     }
 
     /// A root for objects of `size` bytes.

@@ -37,11 +37,7 @@ impl<'a, O: Owner> Bulk<'a, O> {
     ///
     /// `ENOMEM`; the owner is dropped.
     #[inline]
-    pub fn memory(
-        owner: O,
-        space: &'a mut [MaybeUninit<*mut u8>],
-        flags: Flags,
-    ) -> Result<Self> {
+    pub fn memory(owner: O, space: &'a mut [MaybeUninit<*mut u8>], flags: Flags) -> Result<Self> {
         if context::may_bulk() {
             owner.cache().alloc_bulk(space, flags)?;
         } else {
