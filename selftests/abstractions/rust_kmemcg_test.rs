@@ -29,6 +29,7 @@ mod kmem_cache_rcu;
 mod kmem_cache_scoped;
 mod kmem_cache_typesafe;
 mod percpu_ref;
+mod preempt;
 mod rcu_slot;
 mod tracepoint;
 mod workqueue;
@@ -59,6 +60,7 @@ static TOPICS: &[&[support::Test]] = &[
     kmem_cache_rcu::TESTS,
     kmem_cache_typesafe::TESTS,
     percpu_ref::TESTS,
+    preempt::TESTS,
     call_rcu::TESTS,
     rcu_slot::TESTS,
     workqueue::TESTS,
