@@ -12,20 +12,18 @@ control=/sys/kernel/debug/rust_kmemcg_bench
 
 fail() { echo "bench failed: $*"; exit 1; }
 
-# Bytes of slab memory in use by what is no cache of ours, and of per-CPU memory.
+# Bytes of slab memory in use, of caches that are not ours.
 slab_bytes() {
-	awk '/^slabinfo|^#/ { next } { bytes += $2 * $4 } END { printf "%d\n", bytes }' /proc/slabinfo
+	awk '/^slabinfo|^#|^kmemcg:|^bench:|^twin:/ { next } { bytes += $2 * $4 } END { printf "%d\n", bytes }' /proc/slabinfo
 }
-percpu_bytes() { awk '/^Percpu:/ { print $2 * 1024 }' /proc/meminfo; }
 
 # keep KIND NUMBER: what one of so many takes.
 keep() {
-	local slab percpu
+	local slab
 	echo 3 >/proc/sys/vm/drop_caches
-	slab=$(slab_bytes) percpu=$(percpu_bytes)
+	slab=$(slab_bytes)
 	echo "keep $1 $2" >$control/run || fail "keep $1 $2"
 	echo "bench: slab_$1 $((($(slab_bytes) - slab) / $2))"
-	echo "bench: percpu_$1 $((($(percpu_bytes) - percpu) / $2))"
 	echo "keep nothing" >$control/run || fail "keep nothing"
 }
 

@@ -6,7 +6,7 @@ use crate::{ffi, world::World, Results};
 use kernel::prelude::*;
 
 /// The ways take turns; of each the least time counts.
-const ROUNDS: u32 = 15;
+const ROUNDS: u32 = 150;
 
 /// `loops` pairs on one CPU, and on each of both.
 pub(crate) fn parallel(world: &World, loops: u32, results: &mut Results) -> Result {

@@ -156,7 +156,9 @@ impl Kept {
             "caches" => {
                 caches.reserve(number as usize, GFP_KERNEL)?;
                 for _ in 0..number {
-                    caches.push(world.plain(96, false)?, GFP_KERNEL)?;
+                    let cache = world.plain(96, false)?;
+                    cache.touch()?;
+                    caches.push(cache, GFP_KERNEL)?;
                 }
             }
             _ => return Err(EINVAL),

@@ -7,13 +7,13 @@ use crate::{
         context::Context,
         exec,
         kmem_cache::*,
-        percpu_ref::{PercpuRef, Release},
+        percpu_ref::{Guard, PercpuRef, Release},
     },
     impl_has_cache, impl_has_percpu_ref,
     support::{Bell, Counter},
 };
 use core::{alloc::Layout, mem::MaybeUninit};
-use kernel::{interrupt::local_interrupt_disable, prelude::*, sync::Arc};
+use kernel::{alloc::Flags, interrupt::local_interrupt_disable, prelude::*, sync::Arc};
 
 tests! { "kmem_cache_bulk":
     every_count_around_the_batch,
@@ -271,13 +271,18 @@ fn memory_in_the_space_of_the_caller() -> Result {
         GFP_KERNEL,
     )?;
     PercpuRef::start(&pool)?;
-    let bulk =
-        |space, flags| Bulk::memory(PercpuRef::tryget_live(&*pool).ok_or(ENODEV)?, space, flags);
+    fn bulk<'a>(
+        pool: &Pool,
+        space: &'a mut [MaybeUninit<*mut u8>],
+        flags: Flags,
+    ) -> Result<Bulk<'a, Guard<Pool>>> {
+        Bulk::memory(PercpuRef::tryget_live(pool).ok_or(ENODEV)?, space, flags)
+    }
     for _ in 0..20 {
         let (mut one, mut two) = ([MaybeUninit::uninit(); 40], [MaybeUninit::uninit(); 40]);
-        let one = bulk(&mut one, GFP_KERNEL)?;
+        let one = bulk(&pool, &mut one, GFP_KERNEL)?;
         let disabled = local_interrupt_disable();
-        let two = bulk(&mut two, GFP_ATOMIC)?;
+        let two = bulk(&pool, &mut two, GFP_ATOMIC)?;
         drop(disabled);
         for (i, memory) in Iterator::chain(one.iter(), two.iter()).enumerate() {
             // SAFETY: 72 bytes of ours.
@@ -293,11 +298,14 @@ fn memory_in_the_space_of_the_caller() -> Result {
         check_eq!(pool.refs.count(), 1);
     }
     let mut space = [MaybeUninit::uninit(); 3];
-    let last = bulk(&mut space, GFP_KERNEL)?;
+    let last = bulk(&pool, &mut space, GFP_KERNEL)?;
     pool.refs.kill();
     kernel::sync::rcu::rcu_barrier();
     check_eq!(RELEASES.get(), 0);
-    check_err!(bulk(&mut [MaybeUninit::uninit(); 3], GFP_KERNEL), ENODEV);
+    check_err!(
+        bulk(&pool, &mut [MaybeUninit::uninit(); 3], GFP_KERNEL),
+        ENODEV
+    );
     drop(last);
     check_eq!(RELEASES.get(), 1);
     Ok(())
