@@ -3,7 +3,8 @@
 //! Per-group slab caches with asynchronous release.
 //!
 //! The rooms, from the bottom: [`abstractions`] wraps kernel C APIs safely; [`protocol`] is what
-//! this module is for, and starts with how and why it works; [`control`] drives it through debugfs.
+//! this module is for, and starts with how and why it works; [`cgroup`] makes cgroups its groups;
+//! [`control`] drives it through debugfs.
 //! Each depends on those before it only.
 
 #![deny(
@@ -13,6 +14,8 @@
 )]
 
 pub mod abstractions;
+#[cfg_attr(not(CONFIG_CGROUPS), path = "cgroup/none.rs")]
+pub mod cgroup;
 pub mod control;
 pub mod protocol;
 

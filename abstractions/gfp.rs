@@ -1,13 +1,39 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Allocation flags, as C takes them.
+//! Allocation flags: as C takes them, and one that the `kernel` crate lacks.
 //!
-//! In the tree this is `Flags::as_raw()`, which is private to the `kernel` crate.
+//! # Examples
+//!
+//! ```
+//! use kernel::prelude::*;
+//! use rust_kmemcg::abstractions::gfp::GFP_KERNEL_MAYFAIL;
+//!
+//! fn example() -> Result<KBox<u64>> {
+//!     Ok(KBox::new(42, GFP_KERNEL_MAYFAIL)?)
+//! }
+//! ```
+//!
+//! In the tree `raw()` is `Flags::as_raw()`, which is private to the `kernel` crate.
+//!
+//! C header: [`include/linux/gfp_types.h`](srctree/include/linux/gfp_types.h)
 
-use kernel::{alloc::Flags, bindings::gfp_t};
+use kernel::{
+    alloc::{flags::GFP_KERNEL, Flags},
+    bindings::{self, gfp_t},
+};
+
+/// `GFP_KERNEL | __GFP_RETRY_MAYFAIL`: tries hard, but fails rather than kill a process for memory
+/// that somebody asks for who can live without it.
+pub const GFP_KERNEL_MAYFAIL: Flags =
+    from_raw(raw(GFP_KERNEL) | 1 << bindings::___GFP_RETRY_MAYFAIL_BIT);
 
 /// The `gfp_t` of `flags`.
-pub(super) fn raw(flags: Flags) -> gfp_t {
+pub(super) const fn raw(flags: Flags) -> gfp_t {
     // SAFETY: `Flags` is a struct of one `u32`, which is `gfp_t`; the compiler checks the size.
     unsafe { core::mem::transmute::<Flags, gfp_t>(flags) }
+}
+
+const fn from_raw(flags: gfp_t) -> Flags {
+    // SAFETY: As in `raw()`; every number is a valid `Flags`.
+    unsafe { core::mem::transmute::<gfp_t, Flags>(flags) }
 }

@@ -9,10 +9,6 @@
 #include "helpers.h"
 #include "percpu_ref_preempt.h"
 
-#ifndef __rust_helper
-#define __rust_helper __always_inline
-#endif
-
 __rust_helper void rust_kmemcg_percpu_ref_get(struct percpu_ref *ref)
 {
 	percpu_ref_get(ref);

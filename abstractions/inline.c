@@ -8,4 +8,5 @@
 #include "helpers/helpers.c"
 #endif
 
+#include "cgroup.c"
 #include "helpers.c"

@@ -12,14 +12,17 @@
 //! they were in. Each lock has a lockdep class of its own, from the place where it is made.
 
 pub mod call_rcu;
+#[cfg(CONFIG_CGROUPS)]
+pub mod cgroup;
 pub mod context;
 pub mod debugfs;
 pub mod exec;
-mod gfp;
+pub mod gfp;
 pub mod kmem_cache;
 pub mod once_box;
 pub mod percpu_ref;
 pub mod preempt;
+pub mod rcu_hash;
 pub mod rcu_slot;
 pub mod ticks;
 pub mod trace;

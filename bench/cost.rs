@@ -4,6 +4,7 @@
 
 use crate::{
     abstractions::{context::Context, exec},
+    cgroup::Cgroups,
     ffi,
     protocol::{Group, Handle, Root},
     world::{least, time, wait, World},
@@ -33,6 +34,14 @@ fn handle_pairs(child: &Handle, loops: u32) -> Result {
 fn lookup_pairs(root: &Arc<Root>, group: &Arc<Group>, loops: u32) -> Result {
     for _ in 0..loops {
         drop(root.alloc(Some(group), GFP_KERNEL)?);
+    }
+    Ok(())
+}
+
+#[inline(never)]
+fn current_pairs(root: &Arc<Root>, cgroups: &Cgroups, loops: u32) -> Result {
+    for _ in 0..loops {
+        drop(root.alloc_for(cgroups, GFP_KERNEL)?);
     }
     Ok(())
 }
@@ -81,6 +90,18 @@ pub(crate) fn cost(world: &World, size: u32, results: &mut Results) -> Result {
         least(LOOPS / 64, |loops| bulk::<64>(&child, loops))?,
     )?;
     drop(child);
+    let cgroups = &world.cgroups;
+    cgroups.attach()?;
+    // A worker makes the child of our cgroup.
+    wait(|| {
+        root.alloc_for(&**cgroups, GFP_KERNEL)
+            .is_ok_and(|object| object.owner().number() != 0)
+    })?;
+    add(
+        "current",
+        least(LOOPS, |loops| current_pairs(&root, cgroups, loops))?,
+    )?;
+    cgroups.detach()?;
     world.end(&root, &groups)?;
 
     let root = ffi::Root::new(size)?;
@@ -91,6 +112,7 @@ pub(crate) fn cost(world: &World, size: u32, results: &mut Results) -> Result {
         "lookup_c",
         least(LOOPS, |loops| root.lookups(&group, loops))?,
     )?;
+    add("current_c", least(LOOPS, |loops| root.currents(loops))?)?;
     add(
         "bulk16_c",
         least(LOOPS / 16, |loops| child.bulk(16, loops))?,

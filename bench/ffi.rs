@@ -34,6 +34,7 @@ extern "C" {
     fn twin_child_create(root: *mut RawRoot, group: *mut RawGroup) -> *mut RawChild;
     fn bench_twin_handle(child: *mut RawChild, loops: c_uint) -> c_int;
     fn bench_twin_lookup(root: *mut RawRoot, group: *mut RawGroup, loops: c_uint) -> c_int;
+    fn bench_twin_current(root: *mut RawRoot, loops: c_uint) -> c_int;
     fn bench_twin_bulk(child: *mut RawChild, nr: c_uint, loops: c_uint) -> c_int;
     fn bench_twin_object(child: *mut RawChild) -> *mut c_void;
     fn bench_twin_free(child: *mut RawChild, object: *mut c_void) -> u64;
@@ -155,6 +156,14 @@ impl Root {
     pub(crate) fn lookups(&self, group: &Group, loops: u32) -> Result {
         // SAFETY: Both are alive, and so the child, if there is one.
         to_result(unsafe { bench_twin_lookup(self.0.as_ptr(), group.0.as_ptr(), loops) })
+    }
+}
+
+impl Root {
+    /// For the cgroup of the current task: each group that the task makes is that.
+    pub(crate) fn currents(&self, loops: u32) -> Result {
+        // SAFETY: Alive, and so are the groups that can be found, and their children.
+        to_result(unsafe { bench_twin_current(self.0.as_ptr(), loops) })
     }
 }
 

@@ -75,6 +75,19 @@ int bench_twin_lookup(struct twin_root *root, struct twin_group *group, unsigned
 	return 0;
 }
 
+int bench_twin_current(struct twin_root *root, unsigned int loops)
+{
+	while (loops--) {
+		struct twin_child *child;
+		void *object = twin_alloc_current(root, GFP_KERNEL, &child);
+
+		if (unlikely(!object))
+			return -ENOMEM;
+		twin_free(child, object);
+	}
+	return 0;
+}
+
 int bench_twin_bulk(struct twin_child *child, unsigned int nr, unsigned int loops)
 {
 	void *objects[BENCH_BULK];

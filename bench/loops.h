@@ -16,6 +16,7 @@ int bench_plain_bulk(struct kmem_cache *cache, unsigned int nr, unsigned int loo
 
 int bench_twin_handle(struct twin_child *child, unsigned int loops);
 int bench_twin_lookup(struct twin_root *root, struct twin_group *group, unsigned int loops);
+int bench_twin_current(struct twin_root *root, unsigned int loops);
 int bench_twin_bulk(struct twin_child *child, unsigned int nr, unsigned int loops);
 
 void *bench_twin_object(struct twin_child *child);

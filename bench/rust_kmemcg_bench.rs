@@ -9,7 +9,7 @@
 //!
 //! | measurement | what |
 //! |---|---|
-//! | `cost SIZE` | allocate and free: `handle`, `lookup`, `bulk16`, `bulk64` |
+//! | `cost SIZE` | allocate and free: `handle`, `lookup` (by a group), `current` (the task's cgroup), in bulk |
 //! | `groups N` | `lookup` and the last free with so many groups |
 //! | `offline N` | group offline with so many children |
 //! | `release N` | so many caches released, and destroyed one after the other |
@@ -24,6 +24,10 @@
 #[path = "../abstractions/mod.rs"]
 #[allow(dead_code)]
 pub mod abstractions;
+#[cfg_attr(CONFIG_CGROUPS, path = "../cgroup/mod.rs")]
+#[cfg_attr(not(CONFIG_CGROUPS), path = "../cgroup/none.rs")]
+#[allow(dead_code)]
+pub mod cgroup;
 #[path = "../protocol/mod.rs"]
 #[allow(dead_code)]
 pub mod protocol;

@@ -23,6 +23,7 @@ static struct twin_group twin_top = {
 	.children = LIST_HEAD_INIT(twin_top.children),
 };
 
+struct hlist_head twin_cgroups[1 << TWIN_BITS];
 static struct workqueue_struct *twin_queue;
 static DECLARE_WAIT_QUEUE_HEAD(twin_gone);
 static atomic64_t twin_numbers = ATOMIC64_INIT(1);
@@ -145,9 +146,10 @@ void twin_group_offline(struct twin_group *group)
 		rust_kmemcg_trace_child_reparent(root->number, child->owner, child->number);
 		list_move_tail(&child->of_group, &group->parent->children);
 	}
+	hlist_del_rcu(&group->by_cgroup);
 	spin_unlock_irqrestore(&twin_tree, flags);
 	rust_kmemcg_trace_group_free(group->number, 0, "");
-	kfree(group);
+	kfree_rcu(group, rcu);
 }
 
 struct twin_group *twin_group_create(u32 index)
@@ -160,6 +162,12 @@ struct twin_group *twin_group_create(u32 index)
 	group->index = index;
 	group->parent = &twin_top;
 	INIT_LIST_HEAD(&group->children);
+	rcu_read_lock();
+	group->cgroup = cgroup_id(task_dfl_cgroup(current));
+	rcu_read_unlock();
+	spin_lock_irq(&twin_tree);
+	hlist_add_head_rcu(&group->by_cgroup, &twin_cgroups[hash_64(group->cgroup, TWIN_BITS)]);
+	spin_unlock_irq(&twin_tree);
 	return group;
 }
 

@@ -6,6 +6,11 @@
 #ifndef _KMEMCG_BENCH_TWIN_H
 #define _KMEMCG_BENCH_TWIN_H
 
+#include <linux/cgroup.h>
+#include <linux/hash.h>
+#include <linux/preempt.h>
+#include <linux/rculist.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 
 #include "percpu_ref_preempt.h"
@@ -62,6 +67,9 @@ struct twin_root {
 
 struct twin_group {
 	u64 number;
+	u64 cgroup;
+	struct hlist_node by_cgroup;
+	struct rcu_head rcu;
 	u32 index;
 	struct twin_group *parent;
 	struct list_head children;
@@ -86,21 +94,45 @@ static __always_inline void twin_free(struct twin_child *child, void *object)
 	kmemcg_ref_put(&child->ref);
 }
 
-/* An object for a group; *owner is what it has to be freed to. */
-static __always_inline void *twin_alloc(struct twin_root *root, struct twin_group *group,
-					gfp_t gfp, struct twin_child **owner)
+/* A reference on the child of a group. Preemption is disabled. */
+static __always_inline struct twin_child *twin_lookup(struct twin_root *root,
+						      struct twin_group *group)
 {
 	struct twin_child *child = NULL;
 	struct twin_chunk *chunk;
-	void *object;
 
-	preempt_disable();
 	chunk = READ_ONCE(root->chunks[group->index / TWIN_CHUNK]);
 	if (likely(chunk))
 		child = READ_ONCE(chunk->children[group->index % TWIN_CHUNK]);
-	if (likely(child) && unlikely(!kmemcg_ref_tryget_percpu(&child->ref)))
-		child = NULL;
-	preempt_enable();
+	if (likely(child) && likely(kmemcg_ref_tryget_percpu(&child->ref)))
+		return child;
+	return NULL;
+}
+
+#define TWIN_BITS	16
+extern struct hlist_head twin_cgroups[1 << TWIN_BITS];
+
+/* The group of the current task's cgroup. Preemption is disabled. */
+static __always_inline struct twin_group *twin_current(void)
+{
+	struct twin_group *group;
+	u64 id;
+
+	if (unlikely(!in_task()))
+		return NULL;
+	id = cgroup_id(task_dfl_cgroup(current));
+	hlist_for_each_entry_rcu_notrace(group, &twin_cgroups[hash_64(id, TWIN_BITS)], by_cgroup) {
+		if (likely(group->cgroup == id))
+			return group;
+	}
+	return NULL;
+}
+
+static __always_inline void *twin_alloc_from(struct twin_child *child, gfp_t gfp,
+					     struct twin_child **owner)
+{
+	void *object;
+
 	if (unlikely(!child))
 		return NULL;
 	object = kmem_cache_alloc_noprof(child->cache, gfp);
@@ -110,6 +142,33 @@ static __always_inline void *twin_alloc(struct twin_root *root, struct twin_grou
 	}
 	*owner = child;
 	return object;
+}
+
+/* An object for a group; *owner is what it has to be freed to. */
+static __always_inline void *twin_alloc(struct twin_root *root, struct twin_group *group,
+					gfp_t gfp, struct twin_child **owner)
+{
+	struct twin_child *child;
+
+	preempt_disable();
+	child = twin_lookup(root, group);
+	preempt_enable();
+	return twin_alloc_from(child, gfp, owner);
+}
+
+/* An object for the current task's cgroup. */
+static __always_inline void *twin_alloc_current(struct twin_root *root, gfp_t gfp,
+						struct twin_child **owner)
+{
+	struct twin_child *child = NULL;
+	struct twin_group *group;
+
+	preempt_disable();
+	group = twin_current();
+	if (likely(group))
+		child = twin_lookup(root, group);
+	preempt_enable();
+	return twin_alloc_from(child, gfp, owner);
 }
 
 /* One reference for all of them, which are freed together. Interrupts are enabled. */

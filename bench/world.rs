@@ -3,7 +3,8 @@
 //! Roots, groups and children to measure with.
 
 use crate::{
-    abstractions::call_rcu::Callbacks,
+    abstractions::{call_rcu::Callbacks, kmem_cache::Options},
+    cgroup::Cgroups,
     ffi::Plain,
     protocol::{Group, Kmemcg, Root},
 };
@@ -23,15 +24,17 @@ const ROUNDS: u32 = 40;
 
 #[pin_data]
 pub(crate) struct World {
-    #[pin]
-    pub(crate) kmemcg: Kmemcg,
+    pub(crate) cgroups: Arc<Cgroups>,
+    pub(crate) kmemcg: Arc<Kmemcg>,
     names: Atomic<u64>,
 }
 
 impl World {
     pub(crate) fn new(callbacks: &Callbacks) -> impl PinInit<Self, Error> + '_ {
+        let kmemcg = Arc::pin_init(Kmemcg::new(callbacks), GFP_KERNEL);
         try_pin_init!(Self {
-            kmemcg <- Kmemcg::new(callbacks),
+            kmemcg: kmemcg?,
+            cgroups: Arc::pin_init(Cgroups::new(kmemcg, callbacks), GFP_KERNEL)?,
             names: Atomic::new(1),
         })
     }
@@ -50,7 +53,7 @@ impl World {
         let layout = Layout::from_size_align(size as usize, 8).map_err(|_| EINVAL)?;
         let name = self.name()?;
         self.kmemcg
-            .create_root(name.to_str().map_err(|_| EINVAL)?, layout)
+            .create_root(name.to_str().map_err(|_| EINVAL)?, layout, Options::new())
     }
 
     pub(crate) fn group(&self) -> Result<Arc<Group>> {

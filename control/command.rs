@@ -46,6 +46,19 @@ pub(super) fn name(word: &str) -> Result<&str> {
     Ok(word)
 }
 
+/// The name of a group: as [`name`], or the path of a cgroup, as the file `groups` shows it.
+///
+/// # Errors
+///
+/// `EINVAL`.
+pub(super) fn group(word: &str) -> Result<&str> {
+    if word.starts_with('/') {
+        Ok(word)
+    } else {
+        name(word)
+    }
+}
+
 /// A decimal number.
 ///
 /// # Errors

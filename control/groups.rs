@@ -4,7 +4,7 @@
 
 use super::{
     command::{name, words},
-    Control,
+    objects, Control,
 };
 use crate::abstractions::debugfs::File;
 use kernel::{prelude::*, seq_file::SeqFile, seq_print};
@@ -20,23 +20,35 @@ fn show(control: &Control, seq: &SeqFile) {
     control.kmemcg.for_each_group(|group, parent, children| {
         seq_print!(
             seq,
-            "group={} name={} parent={} children={}\n",
+            "group={} name={} parent={} children={}",
             group.number(),
             group.name(),
             parent,
             children,
         );
+        if group.tag() != 0 {
+            seq_print!(seq, " cgroup={}", group.tag());
+        }
+        seq_print!(seq, "\n");
     });
+}
+
+/// A name that a group can be given here: `current` means a cgroup.
+fn new_name(word: &str) -> Result<&str> {
+    if word == objects::CURRENT {
+        return Err(EINVAL);
+    }
+    name(word)
 }
 
 fn store(control: &Control, command: &str) -> Result {
     let (words, count) = words::<3>(command)?;
     match (words, count) {
         (["create", group, ..], 2) => {
-            control.kmemcg.create_group(name(group)?, None)?;
+            control.kmemcg.create_group(new_name(group)?, None)?;
         }
         (["create", group, parent], 3) => {
-            let group = name(group)?;
+            let group = new_name(group)?;
             let parent = control.kmemcg.group(name(parent)?)?;
             control.kmemcg.create_group(group, Some(&parent))?;
         }

@@ -12,12 +12,13 @@
 //! | `E2BIG` | longer than 512 bytes |
 //! | `ENOENT` | no root, group or handle of that name |
 //! | `EEXIST` | the name is in use |
-//! | `EBUSY` | objects live; or somebody else is destroying the root; or a lever is held already |
+//! | `EBUSY` | objects live; or somebody else is destroying the root; or what is to be done was done already |
 //! | `ENODEV` | the root is being destroyed |
 //! | `ENOSPC` | too many groups |
 //! | `ENOMEM` | no memory |
-//! | `EOPNOTSUPP` | a free in a hard interrupt, on PREEMPT_RT |
+//! | `EOPNOTSUPP` | a free in a hard interrupt, on PREEMPT_RT; or cgroups that the kernel does not have |
 
+mod cgroups;
 mod command;
 mod groups;
 mod levers;
@@ -29,6 +30,7 @@ use crate::{
         call_rcu::Callbacks,
         debugfs::{File, Folder},
     },
+    cgroup::Cgroups,
     protocol::Kmemcg,
 };
 use kernel::{
@@ -37,12 +39,13 @@ use kernel::{
     ModuleMetadata,
 };
 
-static FILES: [File<Control>; 7] = [
+static FILES: [File<Control>; 8] = [
     roots::FILE,
     groups::FILE,
     roots::CHILDREN,
     roots::STATS,
     objects::FILE,
+    cgroups::FILE,
     levers::GRACE_PERIOD,
     levers::WORKQUEUE,
 ];
@@ -55,8 +58,8 @@ struct Control {
     objects: Mutex<KVec<objects::Handle>>,
     #[pin]
     levers: Mutex<levers::Levers>,
-    #[pin]
-    kmemcg: Kmemcg,
+    cgroups: Arc<Cgroups>,
+    kmemcg: Arc<Kmemcg>,
 }
 
 /// The control plane, as long as it exists. Dropping it frees all objects, destroys all roots and
@@ -72,11 +75,13 @@ impl Plane {
     ///
     /// `ENOMEM`; `ENODEV` or `EPERM` where debugfs is switched off.
     pub fn new<M: ModuleMetadata + 'static>(callbacks: &Callbacks) -> Result<Self> {
+        let kmemcg = Arc::pin_init(Kmemcg::new(callbacks), GFP_KERNEL)?;
         let control = Arc::pin_init(
             try_pin_init!(Control {
                 objects <- kernel::new_mutex!(KVec::new(), "rust_kmemcg::objects"),
                 levers <- kernel::new_mutex!(levers::Levers::new()?, "rust_kmemcg::levers"),
-                kmemcg <- Kmemcg::new(callbacks),
+                cgroups: Arc::pin_init(Cgroups::new(&kmemcg, callbacks), GFP_KERNEL)?,
+                kmemcg,
             }),
             GFP_KERNEL,
         )?;

@@ -3,11 +3,11 @@
 //! The file `objects`: objects that are held by name, to be freed where it hurts.
 
 use super::{
-    command::{name, number, words},
+    command::{self, name, number, words},
     Control,
 };
 use crate::{
-    abstractions::{context::Context, debugfs::File, exec},
+    abstractions::{context::Context, debugfs::File, exec, gfp::GFP_KERNEL_MAYFAIL},
     protocol::Object,
 };
 use kernel::{
@@ -21,8 +21,11 @@ use kernel::{
 /// How many objects a handle can hold.
 const MAX_OBJECTS: usize = 1 << 16;
 
-/// `alloc HANDLE ROOT GROUP [COUNT [CONTEXT]]` (`-` is no group), `free HANDLE [CONTEXT]`; the context
-/// is `task`, `softirq` or `hardirq`.
+/// What a group is called by who means that of his own cgroup.
+pub(super) const CURRENT: &str = "current";
+
+/// `alloc HANDLE ROOT GROUP [COUNT [CONTEXT]]`, `free HANDLE [CONTEXT]`; the group is a name, `-` for none, or
+/// `current` for the cgroup of who writes; the context is `task`, `softirq` or `hardirq`.
 pub(super) const FILE: File<Control> = File {
     name: c"objects",
     show: Some(show),
@@ -104,11 +107,14 @@ fn alloc(
     count: usize,
     context: Context,
 ) -> Result {
-    let group = match group {
-        "-" => None,
-        group => Some(control.kmemcg.group(name(group)?)?),
+    let cgroups = control.cgroups.clone();
+    let (current, group) = match group {
+        CURRENT => (true, None),
+        "-" => (false, None),
+        group => (false, Some(control.kmemcg.group(command::group(group)?)?)),
     };
     let root = control.kmemcg.root(root)?;
+    let payer = group.as_ref().and_then(|group| cgroups.payer(&root, group));
     let mut handles = control.objects.lock();
     if position(&handles, handle).is_some() {
         return Err(EEXIST);
@@ -116,7 +122,7 @@ fn alloc(
     handles.reserve(1, GFP_KERNEL)?;
     let name = CString::try_from_fmt(fmt!("{handle}"))?;
     let flags = match context {
-        Context::Task => GFP_KERNEL,
+        Context::Task => GFP_KERNEL_MAYFAIL,
         _ => GFP_ATOMIC,
     };
     let result = Allocation {
@@ -128,7 +134,11 @@ fn alloc(
     exec::run(context, result.clone(), move |result| {
         for _ in 0..count {
             // The allocation may sleep, so not with the lock held. There is room for the object.
-            let object = root.alloc(group.as_ref(), flags);
+            let object = match &payer {
+                _ if current => root.alloc_for(&*cgroups, flags),
+                Some(payer) => payer.charge(|| root.alloc(group.as_ref(), flags)),
+                None => root.alloc(group.as_ref(), flags),
+            };
             let mut result = result.lock();
             result.outcome =
                 object.and_then(|object| Ok(result.objects.push(object, GFP_ATOMIC)?));

@@ -7,13 +7,16 @@ use super::{
     Control,
 };
 use crate::{
-    abstractions::{debugfs::File, kmem_cache::MAX_SIZE},
+    abstractions::{
+        debugfs::File,
+        kmem_cache::{Options, MAX_SIZE},
+    },
     protocol::Stage,
 };
 use core::alloc::Layout;
 use kernel::{prelude::*, seq_file::SeqFile, seq_print};
 
-/// `create NAME SIZE [ALIGN]`, `destroy NAME [async]`.
+/// `create NAME SIZE [ALIGN] [account]`, `destroy NAME [async]`.
 pub(super) const FILE: File<Control> = File {
     name: c"roots",
     show: Some(show),
@@ -41,11 +44,16 @@ fn show(control: &Control, seq: &SeqFile) {
         root.for_each_child(|child, _| children += usize::from(child.number() != 0));
         seq_print!(
             seq,
-            "root={} name={} size={} align={} state={} children={}\n",
+            "root={} name={} size={} align={} account={} state={} children={}\n",
             root.number(),
             root.name(),
             root.layout().size(),
             root.layout().align(),
+            if root.options().accounts() {
+                "yes"
+            } else {
+                "no"
+            },
             root.phase(),
             children,
         );
@@ -96,9 +104,14 @@ fn show_stats(control: &Control, seq: &SeqFile) {
 }
 
 fn store(control: &Control, command: &str) -> Result {
-    let (words, count) = words::<4>(command)?;
+    let (words, mut count) = words::<5>(command)?;
+    let mut options = Options::new();
+    if count > 3 && words[count - 1] == "account" {
+        options = options.account();
+        count -= 1;
+    }
     match (words, count) {
-        (["create", root, size, align], 3 | 4) => {
+        (["create", root, size, align, ..], 3 | 4) => {
             let size = number(size, 1..=MAX_SIZE)?;
             let align = if count == 4 {
                 number(align, 1..=kernel::page::PAGE_SIZE)?
@@ -106,7 +119,7 @@ fn store(control: &Control, command: &str) -> Result {
                 align_of::<usize>()
             };
             let layout = Layout::from_size_align(size, align).map_err(|_| EINVAL)?;
-            control.kmemcg.create_root(name(root)?, layout)?;
+            control.kmemcg.create_root(name(root)?, layout, options)?;
         }
         (["destroy", root, "async", ..], 3) => {
             let root = control.kmemcg.root(name(root)?)?;

@@ -11,6 +11,11 @@
 #include <linux/percpu-refcount.h>
 #include <linux/types.h>
 
+/* A helper that can be inlined into Rust; as in rust/helpers/helpers.c. */
+#ifndef __rust_helper
+#define __rust_helper __always_inline
+#endif
+
 void rust_kmemcg_percpu_ref_get(struct percpu_ref *ref);
 bool rust_kmemcg_percpu_ref_tryget(struct percpu_ref *ref);
 bool rust_kmemcg_percpu_ref_tryget_live(struct percpu_ref *ref);
@@ -34,6 +39,25 @@ struct tracepoint;
 int rust_kmemcg_tracepoint_probe_register_may_exist(struct tracepoint *tp,
 						    void *probe, void *data);
 void rust_kmemcg_tracepoint_synchronize_unregister(void);
+
+#ifdef CONFIG_CGROUPS
+struct cgroup;
+u64 rust_kmemcg_cgroup_id(struct cgroup *cgrp);
+struct cgroup *rust_kmemcg_cgroup_parent(struct cgroup *cgrp);
+bool rust_kmemcg_cgroup_is_online(struct cgroup *cgrp);
+bool rust_kmemcg_cgroup_on_dfl(struct cgroup *cgrp);
+int rust_kmemcg_cgroup_path(struct cgroup *cgrp, char *buffer, size_t size);
+void rust_kmemcg_cgroup_get(struct cgroup *cgrp);
+void rust_kmemcg_cgroup_put(struct cgroup *cgrp);
+u64 rust_kmemcg_current_cgroup_id(void);
+struct cgroup *rust_kmemcg_cgroup_next(struct cgroup *prev);
+#ifdef CONFIG_MEMCG
+struct mem_cgroup;
+struct mem_cgroup *rust_kmemcg_cgroup_memcg(struct cgroup *cgrp);
+void rust_kmemcg_memcg_put(struct mem_cgroup *memcg);
+struct mem_cgroup *rust_kmemcg_set_active_memcg(struct mem_cgroup *memcg);
+#endif
+#endif
 
 /* 0: task, 1: softirq, 2: hard irq, 3: NMI. */
 unsigned int rust_kmemcg_context(void);

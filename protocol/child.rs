@@ -9,7 +9,7 @@ use super::{gate::Inside, root::Root};
 use crate::{
     abstractions::{
         call_rcu::{InCallback, RcuCallback, RcuHead},
-        kmem_cache::{Options, RawCache},
+        kmem_cache::RawCache,
         percpu_ref::{PercpuRef, Release},
         rcu_slot::Retired,
         ticks::Ticks,
@@ -145,7 +145,7 @@ impl Child {
         slot: Option<u16>,
         name: &CStr,
     ) -> Result<Arc<Self>> {
-        let cache = RawCache::new(name, root.layout(), Options::new().no_merge())?;
+        let cache = RawCache::new(name, root.layout(), root.options().no_merge())?;
         let life = Life {
             stage: Stage::Active,
             since: Ticks::now(),

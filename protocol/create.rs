@@ -87,7 +87,7 @@ impl Request {
             root.name(),
             root.number(),
             number,
-            group.name(),
+            group.short_name(),
         ))?;
         let child = Child::new(root, number, group.number(), Some(group.index()), &name)?;
         let (listed, owned) = (

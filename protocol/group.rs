@@ -8,16 +8,18 @@
 
 use super::child::Child;
 use crate::abstractions::{rcu_slot::RcuSlot, trace};
+use core::{mem::MaybeUninit, ops::Deref};
 use kernel::{
+    alloc::Flags,
     id_pool::IdPool,
     prelude::*,
     rbtree::{RBTree, RBTreeNode, RBTreeNodeReservation},
-    str::{CStr, CString},
+    str::CStr,
     sync::{new_spinlock_irq, Arc, SpinLockIrq, UniqueArc},
 };
 
 /// How many groups there can be, the top of the tree not counted.
-pub(super) const MAX_GROUPS: usize = 1 << 16;
+pub const MAX_GROUPS: usize = 1 << 16;
 
 /// How many groups are walked over with interrupts disabled.
 const BATCH: usize = 64;
@@ -29,9 +31,69 @@ const TOP: u64 = 0;
 pub struct Group {
     number: u64,
     index: u16,
-    name: CString,
+    tag: u64,
+    name: Name,
     parent: u64,
     groups: Arc<Groups>,
+}
+
+/// The name of a group: can be made in any context, which a `CString` can not.
+///
+/// What could not stand in a record or in the name of a cache is written as in `/proc/mounts`: a backslash
+/// and three octal digits.
+struct Name(KVec<u8>);
+
+impl Name {
+    fn new(bytes: &[u8], flags: Flags) -> Result<Self> {
+        let plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b'\\';
+        let odd = bytes.iter().filter(|byte| !plain(byte)).count();
+        let mut name = KVec::with_capacity(bytes.len() + 3 * odd + 1, flags)?;
+        for byte in bytes {
+            if plain(byte) {
+                name.push(*byte, flags)?;
+                continue;
+            }
+            name.push(b'\\', flags)?;
+            for shift in [6, 3, 0] {
+                name.push(b'0' + (byte >> shift & 7), flags)?;
+            }
+        }
+        name.push(0, flags)?;
+        Ok(Self(name))
+    }
+}
+
+impl Deref for Name {
+    type Target = CStr;
+
+    fn deref(&self) -> &CStr {
+        // It ends with the one NUL that is in it.
+        CStr::from_bytes_with_nul(&self.0).unwrap_or(c"")
+    }
+}
+
+/// A group that is not in the tree yet: all its memory, so that nothing can fail where locks are held.
+pub struct NewGroup {
+    name: Name,
+    tag: u64,
+    memory: UniqueArc<MaybeUninit<Group>>,
+    node: RBTreeNodeReservation<u64, Node>,
+}
+
+impl NewGroup {
+    /// Context: as `flags` say. For `name` and `tag` see [`Group`].
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn new(name: &[u8], tag: u64, flags: Flags) -> Result<Self> {
+        Ok(Self {
+            name: Name::new(name, flags)?,
+            tag,
+            memory: UniqueArc::new_uninit(flags)?,
+            node: RBTreeNodeReservation::new(flags)?,
+        })
+    }
 }
 
 impl Group {
@@ -40,13 +102,23 @@ impl Group {
         self.number
     }
 
-    /// Its name.
+    /// Its name, in printable ASCII.
     pub fn name(&self) -> &CStr {
         &self.name
     }
 
-    fn is_named(&self, name: &[u8]) -> bool {
-        self.name.to_bytes() == name
+    /// The part of its name that it is called by in the name of a cache.
+    pub(super) fn short_name(&self) -> &str {
+        /// So that the whole is no longer than the name of a file may be.
+        const LONGEST: usize = 64;
+        let name = self.name.to_str().unwrap_or("");
+        let name = name.rsplit('/').next().unwrap_or(name);
+        name.get(..LONGEST).unwrap_or(name)
+    }
+
+    /// What its maker knows it by; 0 for a group that somebody made by its name.
+    pub fn tag(&self) -> u64 {
+        self.tag
     }
 
     /// Its index in the lookup: used again when the group is freed.
@@ -93,6 +165,13 @@ struct Tree {
     next: u64,
 }
 
+impl Tree {
+    fn named(&self, name: &[u8]) -> Option<&Arc<Group>> {
+        let mut groups = self.nodes.values().flat_map(|node| &node.group);
+        groups.find(|group| group.name.to_bytes() == name)
+    }
+}
+
 /// All groups.
 #[pin_data]
 pub(super) struct Groups {
@@ -117,16 +196,18 @@ impl Groups {
         )
     }
 
-    /// Makes a group. Context: may sleep.
-    pub(super) fn create(
+    /// Puts a group in the tree. Context: any.
+    pub(super) fn add(
         self: &Arc<Self>,
-        name: &str,
+        new: NewGroup,
         parent: Option<&Group>,
     ) -> Result<Arc<Group>> {
-        // All memory first: nothing can fail in the middle.
-        let name = CString::try_from_fmt(fmt!("{name}"))?;
-        let memory = UniqueArc::<Group>::new_uninit(GFP_KERNEL)?;
-        let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
+        let NewGroup {
+            name,
+            tag,
+            memory,
+            node,
+        } = new;
         let parent = match parent {
             Some(parent) if !self.owns(parent) => return Err(ENOENT),
             Some(parent) => parent.number,
@@ -134,11 +215,8 @@ impl Groups {
         };
 
         let mut tree = self.tree.lock();
-        let names = tree.nodes.values().flat_map(|node| &node.group);
-        if names
-            .into_iter()
-            .any(|group| group.is_named(name.to_bytes()))
-        {
+        // Who has a tag for his groups sees to it by himself that there is one of each.
+        if tag == 0 && tree.named(name.to_bytes()).is_some() {
             return Err(EEXIST);
         }
         tree.nodes.get_mut(&parent).ok_or(ENOENT)?.subgroups += 1;
@@ -156,6 +234,7 @@ impl Groups {
             .write(Group {
                 number,
                 index,
+                tag,
                 name,
                 parent,
                 groups: self.clone(),
@@ -170,11 +249,7 @@ impl Groups {
     /// The online group of that name. Context: any.
     pub(super) fn find(&self, name: &str) -> Result<Arc<Group>> {
         let tree = self.tree.lock();
-        let mut groups = tree.nodes.values().flat_map(|node| &node.group);
-        groups
-            .find(|group| group.is_named(name.as_bytes()))
-            .cloned()
-            .ok_or(ENOENT)
+        tree.named(name.as_bytes()).cloned().ok_or(ENOENT)
     }
 
     fn owns(&self, group: &Group) -> bool {
@@ -258,6 +333,25 @@ impl Groups {
         // With this, the group itself, where the caller does not hold it.
         drop(node);
         Ok(())
+    }
+
+    /// The newest group that was made before number `before` and has a tag. Context: any.
+    pub(super) fn newest_tagged(&self, before: u64) -> Option<Arc<Group>> {
+        let mut tree = self.tree.lock();
+        let has_later = tree.nodes.cursor_lower_bound(&before).is_some();
+        let mut cursor = if has_later {
+            tree.nodes.cursor_lower_bound_mut(&before)?.move_prev()
+        } else {
+            tree.nodes.cursor_back_mut()
+        };
+        while let Some(at) = cursor {
+            let group = at.current().1.group.as_ref();
+            if let Some(group) = group.filter(|group| group.tag != 0) {
+                return Some(group.clone());
+            }
+            cursor = at.move_prev();
+        }
+        None
     }
 
     /// Calls `f` for each group, with its parent's number and how many children it owns. `f` must

@@ -71,11 +71,11 @@ mod root;
 mod stats;
 
 pub use child::{Child, Stage};
-pub use group::Group;
-pub use root::{Handle, Object, Objects, Root};
+pub use group::{Group, NewGroup, MAX_GROUPS};
+pub use root::{FindGroup, Handle, Object, Objects, Root};
 pub use stats::{Counter, Stats};
 
-use crate::abstractions::{call_rcu::Callbacks, trace};
+use crate::abstractions::{call_rcu::Callbacks, kmem_cache::Options, trace};
 use core::alloc::Layout;
 use gate::Releases;
 use group::Groups;
@@ -112,12 +112,13 @@ impl Kmemcg {
         })
     }
 
-    /// Makes a root cache. Context: may sleep.
+    /// Makes a root cache; `options` hold for each of its caches, which are not merged with others.
+    /// Context: may sleep.
     ///
     /// # Errors
     ///
     /// `EEXIST`: the name is in use. `EINVAL`, `E2BIG`: no cache can have this layout. `ENOMEM`.
-    pub fn create_root(&self, name: &str, layout: Layout) -> Result<Arc<Root>> {
+    pub fn create_root(&self, name: &str, layout: Layout, options: Options) -> Result<Arc<Root>> {
         let mut roots = self.roots.lock();
         roots.retain(|root| root.phase() != Phase::Destroyed);
         if named(&roots, name).is_some() {
@@ -125,7 +126,7 @@ impl Kmemcg {
         }
         roots.reserve(1, GFP_KERNEL)?;
         let number = self.next_root.fetch_add(1, Relaxed);
-        let root = Root::new(number, name, layout, &self.groups, &self.releases)?;
+        let root = Root::new(number, name, layout, options, &self.groups, &self.releases)?;
         roots.push(root.clone(), GFP_KERNEL)?;
         trace::root_create(root.number(), root.name());
         Ok(root)
@@ -180,7 +181,13 @@ impl Kmemcg {
     /// `EEXIST`: the name is in use. `ENOENT`: the parent is offline. `ENOSPC`: there are
     /// 65,536 groups. `ENOMEM`.
     pub fn create_group(&self, name: &str, parent: Option<&Group>) -> Result<Arc<Group>> {
-        self.groups.create(name, parent)
+        self.add_group(NewGroup::new(name.as_bytes(), 0, GFP_KERNEL)?, parent)
+    }
+
+    /// As [`create_group`](Self::create_group), with memory that is there already, so in any context. A
+    /// group with a tag may have the name of another.
+    pub fn add_group(&self, new: NewGroup, parent: Option<&Group>) -> Result<Arc<Group>> {
+        self.groups.add(new, parent)
     }
 
     /// The online group of that name.
@@ -200,6 +207,17 @@ impl Kmemcg {
     /// `ENOENT`: it is offline already.
     pub fn offline_group(&self, group: &Group) -> Result {
         self.groups.offline(group)
+    }
+
+    /// Takes all groups offline that have a tag, children before their parents. Those that are made
+    /// meanwhile stay. Context: may sleep.
+    pub fn offline_tagged(&self) {
+        let mut before = u64::MAX;
+        while let Some(group) = self.groups.newest_tagged(before) {
+            before = group.number();
+            // Somebody may have been faster.
+            let _ = self.groups.offline(&group);
+        }
     }
 
     /// Calls `f` for each online group with its parent's number and how many children it owns.

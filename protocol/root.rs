@@ -10,11 +10,11 @@ use super::{
     stats::Stats,
 };
 use crate::abstractions::{
-    kmem_cache::{self, Bulk, Memory},
+    kmem_cache::{self, Bulk, Memory, Options},
     once_box::OnceBox,
     percpu_ref::{Guard, PercpuRef},
     preempt,
-    rcu_slot::RcuSlot,
+    rcu_slot::{RcuSlot, Reader},
 };
 use core::{alloc::Layout, mem::MaybeUninit};
 use kernel::{
@@ -31,12 +31,30 @@ pub type Object = kmem_cache::Object<Memory, Guard<Child>>;
 /// Memory for several objects of a child.
 pub type Objects<'a> = Bulk<'a, Guard<Child>>;
 
+/// Knows for which group something is allocated.
+pub trait FindGroup {
+    /// The group; none where the root's own cache is to serve. Context: that of the allocation, as an RCU
+    /// reader; must not sleep.
+    ///
+    /// A group that can be found is freed no earlier than a grace period after it can not be any more: so
+    /// its place in the lookup is its own for as long as `reader`.
+    fn find_group<'a>(&'a self, reader: &'a impl Reader) -> Option<&'a Arc<Group>>;
+}
+
+impl FindGroup for Option<&Arc<Group>> {
+    #[inline]
+    fn find_group<'a>(&'a self, _reader: &'a impl Reader) -> Option<&'a Arc<Group>> {
+        *self
+    }
+}
+
 /// A root cache.
 #[pin_data]
 pub struct Root {
     number: u64,
     name: CString,
     layout: Layout,
+    options: Options,
     #[pin]
     gate: Gate,
     /// The root's own cache.
@@ -53,6 +71,7 @@ impl Root {
         number: u64,
         name: &str,
         layout: Layout,
+        options: Options,
         groups: &Arc<Groups>,
         releases: &Arc<Releases>,
     ) -> Result<Arc<Self>> {
@@ -61,6 +80,7 @@ impl Root {
                 number,
                 name: CString::try_from_fmt(fmt!("{name}"))?,
                 layout,
+                options,
                 gate <- Gate::new(releases),
                 own: RcuSlot::new(),
                 slots <- Slots::new(),
@@ -96,6 +116,11 @@ impl Root {
     /// Size and alignment of its objects.
     pub fn layout(&self) -> Layout {
         self.layout
+    }
+
+    /// How its caches are made.
+    pub fn options(&self) -> Options {
+        self.options
     }
 
     /// Is it being destroyed?
@@ -152,32 +177,40 @@ impl Root {
     /// `ENOMEM`. `ENODEV`: the root is being destroyed, or was.
     #[inline(always)]
     pub fn alloc(self: &Arc<Self>, group: Option<&Arc<Group>>, flags: Flags) -> Result<Object> {
-        match group.and_then(|group| self.lookup(group)) {
+        self.alloc_for(&group, flags)
+    }
+
+    /// As [`alloc`](Self::alloc), for the group that is found under RCU.
+    #[inline(always)]
+    pub fn alloc_for(self: &Arc<Self>, whose: &impl FindGroup, flags: Flags) -> Result<Object> {
+        match self.lookup(whose) {
             // It keeps the child alive: the allocation may sleep.
             Some(reference) => Object::memory(reference, flags),
-            None => self.alloc_slow(group, flags),
+            None => self.alloc_slow(whose, flags),
         }
     }
 
     /// The child of a group, for many allocations without a lookup; none where it has none yet, or
     /// one that serves no more. Context: any.
-    pub fn child(&self, group: &Group) -> Option<Handle> {
-        self.lookup(group).map(Handle)
+    pub fn child(&self, group: &Arc<Group>) -> Option<Handle> {
+        self.lookup(&Some(group)).map(Handle)
     }
 
     /// The child, if it is there and its count is per-CPU, as it is while it serves.
     #[inline(always)]
-    fn lookup(&self, group: &Group) -> Option<Guard<Child>> {
+    fn lookup(&self, whose: &impl FindGroup) -> Option<Guard<Child>> {
         let section = preempt::disable();
+        let group = whose.find_group(&section)?;
         let child = self.slots.get(group.index())?.child.load(&section)?;
         PercpuRef::tryget_percpu(child, &section)
     }
 
     /// From the root's own cache, where there is no child; asks for one.
     #[cold]
-    fn alloc_slow(self: &Arc<Self>, group: Option<&Arc<Group>>, flags: Flags) -> Result<Object> {
-        if let Some(group) = group {
-            let guard = rcu::read_lock();
+    fn alloc_slow(self: &Arc<Self>, whose: &impl FindGroup, flags: Flags) -> Result<Object> {
+        let mut childless = None;
+        let guard = rcu::read_lock();
+        if let Some(group) = whose.find_group(&guard) {
             let slot = self.slots.get(group.index());
             match slot.and_then(|slot| slot.child.load(&guard)) {
                 Some(child) => {
@@ -186,11 +219,12 @@ impl Root {
                         return Object::memory(reference, flags);
                     }
                 }
-                None => {
-                    drop(guard);
-                    create::request(self, group, flags);
-                }
+                None => childless = Some(group.clone()),
             }
+        }
+        drop(guard);
+        if let Some(group) = childless {
+            create::request(self, &group, flags);
         }
         let guard = rcu::read_lock();
         let own = self.own.load(&guard).ok_or(ENODEV)?;

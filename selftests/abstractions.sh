@@ -71,7 +71,7 @@ in_kernel() {
 	if ! try run "$1"; then
 		log | sed -n "s/^$module: /# /p" | head -n 20
 		case $errno in
-		*"not supported"*) skip "$1" ;;
+		EOPNOTSUPP) skip "$1" ;;
 		esac
 		fail "$errno"
 	fi

@@ -25,7 +25,7 @@ furnished() {
 	objects_from i 0 1
 }
 
-files="roots groups objects grace_period workqueue"
+files="roots groups objects cgroups grace_period workqueue"
 
 malformed() {
 	for file in $files; do
@@ -107,6 +107,10 @@ roots() {
 	refused EINVAL roots create
 	refused EINVAL roots create x
 	refused EINVAL roots create x 64 8 8
+	refused EINVAL roots create x account
+	refused EINVAL roots create x 64 account 8
+	refused EINVAL roots create x 64 8 account account
+	refused EINVAL roots create x 64 8 Account
 	refused EINVAL roots destroy
 	refused EINVAL roots destroy r r
 	refused EINVAL roots destroy r async now
@@ -132,7 +136,12 @@ names() {
 		refused EINVAL groups create x "$name"
 		refused EINVAL objects alloc "$name" r g
 		refused EINVAL objects alloc x "$name" g
-		[ "$name" = - ] || refused EINVAL objects alloc x r "$name"
+		case $name in
+		-) ;;
+		# That of a cgroup.
+		/x) refused ENOENT objects alloc x r "$name" ;;
+		*) refused EINVAL objects alloc x r "$name" ;;
+		esac
 		refused EINVAL objects free "$name"
 	done
 }
@@ -143,6 +152,9 @@ groups() {
 	refused EINVAL groups create a b c
 	refused EINVAL groups offline
 	refused EINVAL groups offline g g
+	refused EINVAL groups create current
+	refused EINVAL groups create current parent
+	refused ENOENT groups offline current
 	refused EEXIST groups create g
 	refused EEXIST groups create parent
 	refused EEXIST groups create g parent
@@ -181,6 +193,24 @@ levers() {
 	for word in held free stall 'hold hold' HOLD 1 'hold x'; do refused EINVAL grace_period "$word"; done
 	for word in stalled free hold 'stall stall' STALL 0; do refused EINVAL workqueue "$word"; done
 }
+cgroups() {
+	refused EBUSY cgroups detach
+	for word in attached detached hold 'attach attach' ATTACH 1 'attach /'; do refused EINVAL cgroups "$word"; done
+}
+cgroups_attached() {
+	refused EBUSY cgroups attach
+	for word in attached 'detach x' DETACH; do refused EINVAL cgroups "$word"; done
+}
+test_cgroups() {
+	[ -e /sys/fs/cgroup/cgroup.procs ] || skip "there is no cgroup v2"
+	furnished
+	unchanged cgroups
+	put cgroups attach
+	unchanged cgroups_attached
+	put cgroups detach
+	unchanged cgroups
+}
+
 levers_pulled() {
 	refused EBUSY grace_period hold
 	refused EBUSY workqueue stall
@@ -241,7 +271,7 @@ test_read_while_written() {
 		cat $control/objects >"$scratch/objects"
 		[ ! -e $control/stats ] || cat $control/stats >"$scratch/stats"
 		bad=$(grep -Ev '^root=[0-9]+ name=[rw][0-9]*( [a-z_]+=[0-9]+)+$' "$scratch/stats" 2>/dev/null
-			grep -Ev '^root=[0-9]+ name=[rw][0-9]* size=[0-9]+ align=8 state=(live|closing|dying|destroyed) children=[0-9]+$' "$scratch/roots"
+			grep -Ev '^root=[0-9]+ name=[rw][0-9]* size=[0-9]+ align=8 account=no state=(live|closing|dying|destroyed) children=[0-9]+$' "$scratch/roots"
 			grep -Ev '^child=[0-9]+ root=[0-9]+ name=[rw][0-9]* owner=[0-9]+ stage=[a-z]+( objects=[0-9]+)?$' "$scratch/children"
 			grep -Ev '^group=[0-9]+ name=[a-z0-9]+ parent=[0-9]+ children=[0-9]+$' "$scratch/groups"
 			grep -Ev '^handle=[hiw][0-9]* root=r objects=[0-9]+ from_root=[0-9]+ from_children=[0-9]+$' "$scratch/objects")
@@ -256,7 +286,7 @@ test_read_while_written() {
 }
 
 many_readers() {
-	for file in roots children groups objects grace_period workqueue; do
+	for file in roots children groups objects cgroups grace_period workqueue; do
 		[ "$(dd if=$control/$file bs=1 2>/dev/null)" = "$(cat $control/$file)" ] || fail "$file reads differently byte by byte"
 	done
 }
@@ -271,6 +301,7 @@ tests "I6 malformed commands: EINVAL" test_malformed \
 	"I6 groups: wrong words, names in use or missing" test_groups \
 	"I6 objects: bad numbers, contexts, names in use or missing" test_objects \
 	"I6 levers: pulled twice, released without being pulled" test_levers \
+	"I6 cgroups: attached twice, detached without being attached" test_cgroups \
 	"I6 files that are not to be written are not" test_read_only \
 	"reads are of whole records while others write" test_read_while_written \
 	"reads are the same byte by byte" test_byte_by_byte

@@ -12,6 +12,8 @@ tracing=/sys/kernel/tracing
 trace=$tracing/instances/$module.selftest
 slab=/sys/kernel/slab
 patience=20
+# The cgroups that tests make are below this one.
+cgroups=/sys/fs/cgroup/$module.selftest
 skipped=4
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -45,7 +47,7 @@ fail() {
 	local file
 	say "FAILED: $*"
 	flush
-	for file in roots children groups objects grace_period workqueue; do
+	for file in roots children groups objects cgroups grace_period workqueue; do
 		[ ! -r "$control/$file" ] || head -n 30 "$control/$file" | sed "s/^/#   $file: /"
 	done
 	[ ! -r "$trace/trace" ] || grep -v '^#' "$trace/trace" | tail -n 60 | sed 's/^/#   /'
@@ -141,6 +143,7 @@ errno_of_message() {
 	*"esult"*) errno=ERANGE ;;
 	*"No such device"*) errno=ENODEV ;;
 	*"Cannot allocate"*) errno=ENOMEM ;;
+	*"not supported"*) errno=EOPNOTSUPP ;;
 	*"ermission denied"* | *"not permitted"*) errno=EACCES ;;
 	*) errno="unknown: $message" ;;
 	esac
@@ -242,7 +245,7 @@ objects_from() { must objects "handle=$1" "from_root=$2" "from_children=$3"; }
 # state: all that can be read.
 state() {
 	local file
-	for file in roots children groups objects grace_period workqueue; do
+	for file in roots children groups objects cgroups grace_period workqueue; do
 		echo "$file:"
 		cat "$control/$file"
 	done
@@ -393,6 +396,15 @@ clean_up() {
 }
 loaded_here=
 
+# remove_cgroups: those of tests, the innermost first. Who is in one may take a moment to be gone.
+remove_cgroups() {
+	[ ! -d $cgroups ] || eventually try_to_remove_cgroups
+}
+try_to_remove_cgroups() {
+	find $cgroups -depth -type d -exec rmdir {} + 2>/dev/null
+	[ ! -d $cgroups ]
+}
+
 no_root_changes() { not record roots state=dying; }
 
 # reset: makes the module what it was after loading. False where that is impossible.
@@ -416,6 +428,8 @@ reset() {
 		read -r line <"$scratch/done.reset"
 		[ "$line" = ok ] || { say "destroy $value: $line"; return 1; }
 	done
+	! record cgroups state=attached || try cgroups detach || return
+	remove_cgroups || return
 	while record groups; do
 		value name
 		try groups offline "$value" || return

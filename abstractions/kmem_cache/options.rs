@@ -20,6 +20,7 @@ pub struct Options {
     align: u32,
     usercopy: (u32, u32),
     sheaf_capacity: u32,
+    account: bool,
     pub(super) constructor: Option<unsafe extern "C" fn(*mut kernel::ffi::c_void)>,
 }
 
@@ -35,6 +36,7 @@ impl Options {
             align: 1,
             usercopy: (0, 0),
             sheaf_capacity: 0,
+            account: false,
             constructor: None,
         }
     }
@@ -49,11 +51,17 @@ impl Options {
     /// Charges the objects to the memory cgroup of who allocates them (`SLAB_ACCOUNT`). Without
     /// `CONFIG_MEMCG` this does nothing.
     pub const fn account(mut self) -> Self {
+        self.account = true;
         #[cfg(CONFIG_MEMCG)]
         {
             self.flags |= flag(bindings::_slab_flag_bits__SLAB_ACCOUNT);
         }
         self
+    }
+
+    /// Was [`account`](Self::account) asked for?
+    pub const fn accounts(&self) -> bool {
+        self.account
     }
 
     /// Starts objects on cache lines (`SLAB_HWCACHE_ALIGN`).

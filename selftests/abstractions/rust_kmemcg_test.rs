@@ -21,6 +21,8 @@ mod support;
 pub mod abstractions;
 
 mod call_rcu;
+#[cfg(CONFIG_CGROUPS)]
+mod cgroup;
 mod debugfs;
 mod exec;
 mod kmem_cache_bulk;
@@ -30,6 +32,7 @@ mod kmem_cache_scoped;
 mod kmem_cache_typesafe;
 mod percpu_ref;
 mod preempt;
+mod rcu_hash;
 mod rcu_slot;
 mod tracepoint;
 mod workqueue;
@@ -63,10 +66,13 @@ static TOPICS: &[&[support::Test]] = &[
     preempt::TESTS,
     call_rcu::TESTS,
     rcu_slot::TESTS,
+    rcu_hash::TESTS,
     workqueue::TESTS,
     exec::TESTS,
     debugfs::TESTS,
     tracepoint::TESTS,
+    #[cfg(CONFIG_CGROUPS)]
+    cgroup::TESTS,
 ];
 
 /// One test runs at a time.

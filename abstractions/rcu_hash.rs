@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A hash table that readers search under RCU, without a lock and without writing.
+//!
+//! The keys are numbers. The number of buckets is fixed, and each is a list: with at most as many
+//! entries as buckets a search is two loads and a comparison. Writers take a spinlock, in any
+//! context. What they remove is dropped after a grace period, in an RCU callback.
+//!
+//! # Examples
+//!
+//! ```
+//! use kernel::{prelude::*, sync::rcu};
+//! use rust_kmemcg::abstractions::{call_rcu::Callbacks, rcu_hash::*};
+//!
+//! fn example(callbacks: &Callbacks) -> Result {
+//!     let hash = KBox::pin_init(RcuHash::new(10, callbacks), GFP_KERNEL)?;
+//!     let memory = Reservation::new(GFP_KERNEL)?;
+//!     let mut writer = hash.lock();
+//!     writer.insert(memory.into_entry(42, "answer")).map_err(|_| EEXIST)?;
+//!     drop(writer);
+//!     let guard = rcu::read_lock();
+//!     assert_eq!(hash.get(42, &guard), Some(&"answer"));
+//!     assert!(hash.lock().remove(42)); // Dropped after `guard`.
+//!     Ok(())
+//! }
+//! ```
+//!
+//! C header: [`include/linux/rculist.h`](srctree/include/linux/rculist.h), which does the same for
+//! lists
+
+use super::{
+    call_rcu::{Callbacks, InCallback, RcuCallback, RcuHead},
+    rcu_slot::Reader,
+};
+use crate::impl_has_rcu_head;
+use core::{marker::PhantomData, mem::MaybeUninit, ptr};
+use kernel::{
+    alloc::{AllocError, Flags},
+    prelude::*,
+    sync::{
+        atomic::{Acquire, Atomic, Relaxed, Release},
+        lock::{spinlock::SpinLockIrqBackend, Guard},
+        new_spinlock_irq, SpinLockIrq,
+    },
+};
+
+/// A pointer to the next entry of a bucket, or null.
+type Link<T> = Atomic<*mut Entry<T>>;
+
+/// An entry of an [`RcuHash`].
+#[pin_data]
+pub struct Entry<T> {
+    #[pin]
+    rcu: RcuHead<Entry<T>>,
+    next: Link<T>,
+    key: u64,
+    value: T,
+}
+
+impl_has_rcu_head! { impl{T} HasRcuHead for Entry<T> { self.rcu } }
+
+// SAFETY: Owns a `T`; the link is used by the table only, which asks for more.
+unsafe impl<T: Send> Send for Entry<T> {}
+// SAFETY: As above; shared access gives shared access to the `T`.
+unsafe impl<T: Sync> Sync for Entry<T> {}
+
+impl<T: Send + Sync + 'static> RcuCallback for Entry<T> {
+    type Pointer = Pin<KBox<Self>>;
+
+    fn run(this: Pin<KBox<Self>>, _cx: InCallback<'_>) {
+        drop(this);
+    }
+}
+
+/// Memory for an entry: so that nothing can fail where a lock is held.
+pub struct Reservation<T>(KBox<MaybeUninit<Entry<T>>>);
+
+impl<T> Reservation<T> {
+    /// Allocates it. Context: as `flags` say.
+    pub fn new(flags: Flags) -> Result<Self, AllocError> {
+        Ok(Self(KBox::new_uninit(flags)?))
+    }
+
+    /// Makes the entry. Context: any.
+    pub fn into_entry(self, key: u64, value: T) -> Pin<KBox<Entry<T>>> {
+        let init = pin_init!(Entry {
+            rcu <- RcuHead::new(),
+            next: Atomic::new(ptr::null_mut()),
+            key,
+            value,
+        });
+        match self.0.write_pin_init(init) {
+            Ok(entry) => entry,
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// A hash table whose readers are protected by RCU.
+///
+/// A value that is removed is dropped in a softirq: its destructor must not sleep.
+///
+/// # Invariants
+///
+/// There are `1 << bits` heads. Each starts a list of entries, which ends with null, of the keys that
+/// belong there. The table owns each entry, as a `Pin<KBox>`; what it gives up is freed after a grace
+/// period only. Links are written with `count` locked.
+#[pin_data(PinnedDrop)]
+pub struct RcuHash<T: Send + Sync + 'static> {
+    heads: KVVec<Link<T>>,
+    bits: u32,
+    #[pin]
+    count: SpinLockIrq<usize>,
+    callbacks: Callbacks,
+    _entries: PhantomData<T>,
+}
+
+// SAFETY: Owns `T`s, shares them with readers, and drops them on any CPU.
+unsafe impl<T: Send + Sync + 'static> Send for RcuHash<T> {}
+// SAFETY: As above; links are atomic.
+unsafe impl<T: Send + Sync + 'static> Sync for RcuHash<T> {}
+
+impl<T: Send + Sync + 'static> RcuHash<T> {
+    /// Makes a table of `1 << bits` buckets. Context: may sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`: `bits` is not from 1 to 20. `ENOMEM`.
+    pub fn new(bits: u32, callbacks: &Callbacks) -> impl PinInit<Self, Error> + '_ {
+        try_pin_init!(Self {
+            heads: {
+                if !(1..=20).contains(&bits) {
+                    return Err(EINVAL);
+                }
+                let mut heads = KVVec::with_capacity(1 << bits, GFP_KERNEL)?;
+                for _ in 0..1 << bits {
+                    // INVARIANT: An empty list.
+                    heads.push(Atomic::new(ptr::null_mut()), GFP_KERNEL)?;
+                }
+                heads
+            },
+            bits,
+            count <- new_spinlock_irq!(0, "RcuHash::count"),
+            callbacks: callbacks.clone(),
+            _entries: PhantomData,
+        })
+    }
+
+    /// Finds a value. Context: any; what it returns lives as long as the read-side critical section.
+    #[inline]
+    pub fn get<'a>(&'a self, key: u64, _reader: &'a impl Reader) -> Option<&'a T> {
+        // SAFETY: `_reader` holds every grace period open that an entry waits for.
+        unsafe { self.search(key) }
+    }
+
+    /// # Safety
+    ///
+    /// While the result is used no grace period ends that begins meanwhile, or `count` is locked.
+    #[inline]
+    unsafe fn search(&self, key: u64) -> Option<&T> {
+        let mut link = self.heads.get(self.bucket(key))?;
+        // SAFETY: Null or an entry, by the type invariants. If it is removed meanwhile, it stays
+        // for a grace period, and so does what it links to, says the caller.
+        while let Some(entry) = unsafe { link.load(Acquire).as_ref() } {
+            if entry.key == key {
+                return Some(&entry.value);
+            }
+            link = &entry.next;
+        }
+        None
+    }
+
+    /// As `hash_64()`.
+    #[inline]
+    fn bucket(&self, key: u64) -> usize {
+        const GOLDEN_RATIO_64: u64 = 0x61c8_8646_80b5_83eb;
+        (key.wrapping_mul(GOLDEN_RATIO_64) >> (u64::BITS - self.bits)) as usize
+    }
+
+    /// Takes the lock of the writers. Context: any.
+    pub fn lock(&self) -> Writer<'_, T> {
+        Writer {
+            count: self.count.lock(),
+            hash: self,
+        }
+    }
+}
+
+#[pinned_drop]
+impl<T: Send + Sync + 'static> PinnedDrop for RcuHash<T> {
+    fn drop(self: Pin<&mut Self>) {
+        for head in self.heads.iter() {
+            let mut next = head.load(Acquire);
+            while !next.is_null() {
+                // SAFETY: An entry of ours, by the type invariants. No reader and no writer: both
+                // borrow the table as long as they use what they found.
+                let entry = unsafe { KBox::into_pin(KBox::from_raw(next)) };
+                next = entry.next.load(Acquire);
+            }
+        }
+    }
+}
+
+/// An [`RcuHash`] with the lock of its writers held.
+pub struct Writer<'a, T: Send + Sync + 'static> {
+    count: Guard<'a, usize, SpinLockIrqBackend>,
+    hash: &'a RcuHash<T>,
+}
+
+impl<T: Send + Sync + 'static> Writer<'_, T> {
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        *self.count
+    }
+
+    /// Are there none?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Finds a value.
+    pub fn get(&self, key: u64) -> Option<&T> {
+        // SAFETY: The lock is held as long as the result is used: both borrow `self`.
+        unsafe { self.hash.search(key) }
+    }
+
+    /// Adds an entry. Readers that find it see all that was written to it before.
+    ///
+    /// # Errors
+    ///
+    /// Gives it back where its key is in use.
+    pub fn insert(&mut self, entry: Pin<KBox<Entry<T>>>) -> Result<(), Pin<KBox<Entry<T>>>> {
+        let key = entry.key;
+        let Some(head) = self.hash.heads.get(self.hash.bucket(key)) else {
+            return Err(entry);
+        };
+        if self.get(key).is_some() {
+            return Err(entry);
+        }
+        entry.next.store(head.load(Relaxed), Relaxed);
+        // SAFETY: Nobody moves the entry before it is a pinned box again.
+        let entry = KBox::into_raw(unsafe { Pin::into_inner_unchecked(entry) });
+        // INVARIANT: The table owns it. The release makes it whole for who loads the link.
+        head.store(entry, Release);
+        *self.count += 1;
+        Ok(())
+    }
+
+    /// Removes an entry, and tells whether there was one. Its value is dropped after a grace period.
+    pub fn remove(&mut self, key: u64) -> bool {
+        let Some(mut link) = self.hash.heads.get(self.hash.bucket(key)) else {
+            return false;
+        };
+        loop {
+            let ptr = link.load(Relaxed);
+            // SAFETY: Null or an entry, by the type invariants; the lock is held.
+            let Some(entry) = (unsafe { ptr.as_ref() }) else {
+                return false;
+            };
+            if entry.key != key {
+                link = &entry.next;
+                continue;
+            }
+            // Who stands on the entry goes on from there: its own link stays.
+            link.store(entry.next.load(Relaxed), Release);
+            *self.count -= 1;
+            // SAFETY: From `insert()`; the table has given it up.
+            let entry = unsafe { KBox::into_pin(KBox::from_raw(ptr)) };
+            if let Err(entry) = self.hash.callbacks.call(entry) {
+                // The module's barrier is gone before the table that queues through it: then
+                // nobody can wait here, and readers may look at it.
+                kernel::warn_on!(true);
+                core::mem::forget(entry);
+            }
+            return true;
+        }
+    }
+}

@@ -1,0 +1,78 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=busybox disable=SC2016,SC2030,SC2031,SC2086
+# Hundreds of cgroups, removed with objects alive: none of them stays dying.
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=cgroups.sh
+. "$here/cgroups.sh"
+
+leaves="a b c d e f g h i j k l m n o p q r s t u v w x"
+
+# tree CONTROLLERS OPTIONS: 500 cgroups, each with objects of its own cache; all removed while they live.
+tree() {
+	echo 8192 >"$trace/buffer_size_kb"
+	put roots create r 96 $2
+	attach
+	mkdir $cgroups
+	[ -z "$1" ] || echo "$1" >$cgroups/cgroup.subtree_control || fail "no controllers $1"
+	before=$(dying)
+	list=
+	for i in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19; do
+		make "$i"
+		list="$i $list"
+		[ -z "$1" ] || echo "$1" >"$cgroups/$i/cgroup.subtree_control"
+		(cd "$cgroups/$i" && mkdir $leaves) || fail "no cgroups in $i"
+		for j in $leaves; do list="$i/$j $list"; done
+	done
+	say "made"
+	flush
+	for one in $list; do
+		path "$one"
+		put objects alloc "first.${one%%/*}.${one#*/}" r "$path"
+	done
+	for made in 100 200 300 400 500; do
+		await children_at_least $made
+		say "caches made: $count"
+		flush
+	done
+	for one in $list; do
+		path "$one"
+		put objects alloc "h.${one%%/*}.${one#*/}" r "$path" 5
+		put objects free "first.${one%%/*}.${one#*/}"
+	done
+	count objects '^handle=h.* from_root=0 from_children=5$'
+	[ "$count" = 500 ] || fail "$count of 500 cgroups were served by their own caches"
+	say "filled"
+	flush
+	for i in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19; do
+		(cd "$cgroups/$i" && rmdir $leaves && cd .. && rmdir "$i") || fail "rmdir in $i"
+	done
+	await dying_is "$before"
+	must stats name=r objects=2500
+	children_are 500 || fail "caches are gone though objects live"
+	i=0
+	for one in $list; do
+		i=$((i + 1))
+		case $((i % 3)) in 0) context=task ;; 1) context=softirq ;; 2) context=hardirq ;; esac
+		put objects free "h.${one%%/*}.${one#*/}" $context
+	done
+	for left in 400 300 200 100 50 0; do
+		await children_at_most $left
+		say "caches left: $count"
+		flush
+	done
+	count groups 'name=.*/.*/'
+	[ "$count" = 0 ] || fail "$count groups are left"
+}
+children_at_most() { children_are 500; [ "$count" -le "$1" ]; }
+children_at_least() { children_are 500; [ "$count" -ge "$1" ]; }
+plain_tree() { tree '' ''; }
+memory_tree() {
+	grep -qw memory /sys/fs/cgroup/cgroup.controllers || skip "the kernel has no memory controller"
+	echo +memory >/sys/fs/cgroup/cgroup.subtree_control
+	tree +memory account
+}
+
+tests "I4 a tree of 500 cgroups with objects in each is removed: none stays dying" plain_tree \
+	"I4 the same with the memory controller, and objects that it charges" memory_tree

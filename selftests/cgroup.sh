@@ -1,0 +1,295 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=busybox disable=SC2016,SC2030,SC2031,SC2086
+# Groups that are real cgroups: who is one, whose cache serves, who pays, and what rmdir leaves.
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=cgroups.sh
+. "$here/cgroups.sh"
+
+existing_and_new() {
+	make a a/b a/b/c
+	attach
+	for one in a a/b a/b/c; do is_group $one || fail "$one was there, but is no group"; done
+	is_group a/b
+	value parent
+	parent=$value
+	is_group a
+	value group
+	[ "$parent" = "$value" ] || fail "the parent of a/b is $parent, not $value"
+	make a/b/new x
+	for one in a/b/new x; do is_group $one || fail "$one was made, but is no group"; done
+	is_group a/b/new
+	value cgroup
+	[ "$value" = "$(stat -c %i "$cgroups/a/b/new")" ] || fail "its id is $value"
+	rmdir "$cgroups/a/b/new" "$cgroups/x"
+	for one in a/b/new x; do ! is_group $one || fail "$one was removed, but is a group"; done
+	record groups "name=${cgroups#/sys/fs/cgroup}" parent=0 || fail "no group at the top"
+	number=$(find /sys/fs/cgroup -mindepth 1 -type d | wc -l)
+	must cgroups state=attached followed="$number" missed=0
+	detach
+	not record groups || fail "a group is left"
+	make late
+	not record groups || fail "a group was made after detaching"
+}
+
+odd_names() {
+	long=$(head -c 255 /dev/zero | tr '\000' l)
+	attach
+	put roots create r 64
+	make 'two words' 'back\slash' 'a=b' "$(printf '\303\274')" "'\"(:)" "$long" '...' 'current'
+	number_of group "${cgroups#/sys/fs/cgroup}"
+	for name in 'two\040words' 'back\134slash' 'a=b' '\303\274' "'\"(:)" "$long" '...' 'current'; do
+		path "$name"
+		grep -qF " name=$path parent=$value " $control/groups || fail "no group $path"
+		put objects alloc first r "$path"
+		await served_by_child
+		objects_from second 0 1
+		short=$(printf %s "$name" | head -c 64)
+		set -- "$slab"/kmemcg:*":$short)"
+		[ -d "$1" ] || fail "no cache with $short in its name, but $(echo "$slab"/kmemcg:*)"
+		put objects free first
+		put objects free second
+	done
+}
+# A new group has no child yet; then the second object tells.
+served_by_child() {
+	! record objects handle=second || put objects free second
+	put objects alloc second r "$path"
+	record objects handle=second from_children=1
+}
+
+# What a process gets is of the cgroup that it is in then, and goes back to where it came from.
+current() {
+	make a b
+	attach
+	put roots create r 64
+	child_for a r
+	of_a=$child
+	child_for b r
+	of_b=$child
+	inside a put objects alloc one r current 3
+	objects_from one 0 3
+	must children child=$of_a objects=3
+	inside b put objects alloc two r current 4
+	must children child=$of_b objects=4
+	cache_of "$of_a" || fail "no cache"
+	case $cache in *"($of_a:a)") ;; *) fail "the name of the cache of a is $cache" ;; esac
+	inside a move_to_b
+	must children child=$of_a objects=3
+	must children child=$of_b objects=5
+	put objects free one hardirq
+	must children child=$of_a objects=0
+	put objects free two
+	put objects free after
+}
+
+move_to_b() {
+	put objects alloc before r current
+	echo 0 >"$cgroups/b/cgroup.procs"
+	put objects alloc after r current
+	put objects free before softirq
+}
+
+first_time() {
+	make a
+	attach
+	put roots create r 64
+	stall
+	inside a put objects alloc one r current
+	objects_from one 1 0
+	inside a put objects alloc two r current
+	objects_from two 1 0
+	events "child_request: .*"
+	[ "$count" = 1 ] || fail "$count requests"
+	resume
+	await event "child_create: .*"
+	inside a put objects alloc three r current
+	objects_from three 0 1
+}
+
+# Nobody's cgroup: detached, the root cgroup, an interrupt.
+own_cache() {
+	make a
+	put roots create r 64
+	inside a put objects alloc detached r current
+	objects_from detached 1 0
+	attach
+	child_for a r
+	put objects alloc root r current 2
+	objects_from root 2 0
+	for context in softirq hardirq; do
+		[ "$context" != hardirq ] || hardirq_works || continue
+		inside a put objects alloc "$context" r current 2 "$context"
+		objects_from "$context" 2 0
+	done
+	inside a put objects alloc task r current 2
+	objects_from task 0 2
+}
+hardirq_works() { try objects alloc probe r - 1 task && try objects free probe hardirq; }
+
+# The reference on the way into the kernel is of the group; rmdir takes it out of the tree at once.
+removed_with_objects() {
+	make p p/a
+	attach
+	put roots create r 64
+	child_for p/a r
+	inside p/a put objects alloc h r current 100
+	before=$(dying)
+	gone p/a
+	gone_path=$path
+	in_order "group_offline: .* name=$gone_path" "child_offline: .* child=$child" "child_reparent: .* child=$child"
+	is_group p
+	value group
+	must children "child=$child" owner="$value" objects=100
+	await dying_is "$before"
+	await has_stage "$child" killed
+	await event "group_free: .* name=$gone_path"
+	gone p
+	must children "child=$child" owner="$(top_of_tests)" stage=killed objects=100
+	await_exact_counts
+	put objects free h hardirq
+	event "child_release: ctx=hardirq .* child=$child" || fail "not released by the last free"
+	await not cache_of "$child"
+}
+top_of_tests() { number_of group "${cgroups#/sys/fs/cgroup}"; echo "$value"; }
+
+# Faster than a grace period: many lives of one name.
+faster() {
+	mkdir $cgroups
+	attach
+	put roots create r 64
+	before=$(dying)
+	hold
+	i=0
+	while [ $i -lt 100 ]; do
+		i=$((i + 1))
+		mkdir $cgroups/a
+		path a
+		put objects alloc "h$i" r "$path"
+		rmdir $cgroups/a
+	done
+	not is_group a || fail "a is a group"
+	release
+	await dying_is "$before"
+	i=0
+	while [ $i -lt 100 ]; do
+		i=$((i + 1))
+		put objects free "h$i"
+	done
+	await children_are 0
+	events "group_create: .* name=$path"
+	[ "$count" = 100 ] || fail "$count groups were made"
+	await freed 100
+}
+freed() { events "group_free: .* name=$path"; [ "$count" = "$1" ]; }
+
+# rmdir with what the levers hold; the free comes in between, in a hard interrupt.
+rmdir_with() {
+	make a
+	attach
+	put roots create r 64
+	child_for a r
+	put objects alloc h r "$path" 10
+	"$1"
+	rmdir $cgroups/a || fail "rmdir waits for something"
+	must children "child=$child" stage=deactivating
+	not is_group a || fail "a is a group"
+	put objects free h hardirq
+	must children "child=$child" stage=deactivating
+	"$2"
+	await event "child_free: .* child=$child"
+	await not cache_of "$child"
+}
+rmdir_with_hold() { rmdir_with hold release; }
+rmdir_with_stall() { rmdir_with stall resume; }
+
+# rmdir and the last free at once, on two processors.
+rmdir_and_free() {
+	attach
+	put roots create r 64
+	i=0
+	while [ $i -lt 30 ]; do
+		i=$((i + 1))
+		make a
+		child_for a r
+		put objects alloc h r "$path"
+		start free objects free h hardirq
+		rmdir $cgroups/a || fail "rmdir"
+		finish free
+		[ "$result" = ok ] || fail "free: $result"
+		await event "child_free: .* child=$child"
+	done
+}
+
+many_attachments() {
+	make a a/b
+	put roots create r 64
+	(
+		me=load
+		until [ -e "$scratch/enough" ]; do
+			mkdir $cgroups/a/x
+			path a/x
+			try objects alloc x r "$path" 3
+			echo 0 >$cgroups/a/b/cgroup.procs
+			try objects alloc y r current 3
+			echo 0 >/sys/fs/cgroup/cgroup.procs
+			try objects free x
+			rmdir $cgroups/a/x
+			try objects free y softirq
+		done
+		: >"$scratch/ended"
+	) 2>/dev/null &
+	i=0
+	echo 16384 >"$trace/buffer_size_kb"
+	while [ $i -lt 200 ]; do
+		i=$((i + 1))
+		attach
+		if [ $((i % 20)) = 0 ]; then
+			say "$i"
+			is_group a/b || fail "a/b is no group"
+		fi
+		detach
+	done
+	: >"$scratch/enough"
+	await test -e "$scratch/ended"
+	wait
+	rm "$scratch/enough" "$scratch/ended"
+	not record groups || fail "a group is left"
+}
+
+unload_attached() {
+	make a a/b
+	for i in 1 2 3; do
+		attach
+		put roots create r 64
+		put roots create paid 64 account
+		child_for a/b r
+		inside a/b put objects alloc h r current 50
+		inside a/b put objects alloc p paid current 50
+		(until [ -e "$scratch/enough" ]; do mkdir $cgroups/x$i $cgroups/x$i/y; rmdir $cgroups/x$i/y $cgroups/x$i; done; : >"$scratch/ended") 2>/dev/null &
+		stall
+		rmmod $module || fail "no unload"
+		: >"$scratch/enough"
+		await test -e "$scratch/ended"
+		wait
+		rm "$scratch/enough" "$scratch/ended"
+		eventually not any_cache || fail "a cache is left"
+		load || fail "it does not load"
+		watch_events
+		must cgroups state=detached
+	done
+}
+
+tests "I4 the cgroups that there are, and those that come and go, are groups" existing_and_new \
+	"names of odd bytes and of 255 bytes, in groups and in the names of caches" odd_names \
+	"I3 a process is served by the cache of its cgroup, moves, and frees where it came from" current \
+	"I7 the first object of a cgroup comes from the root's own cache" first_time \
+	"I7 the root's own cache serves the root cgroup, interrupts, and everybody when detached" own_cache \
+	"I4 rmdir with objects alive: the cgroup goes, the cache after the last free" removed_with_objects \
+	"I8 cgroups made and removed faster than a grace period" faster \
+	"I4 rmdir while a grace period is held, and the last free in hard irq" rmdir_with_hold \
+	"I4 rmdir while the workqueue is stalled, and the last free in hard irq" rmdir_with_stall \
+	"I2 rmdir and the last free at once" rmdir_and_free \
+	"I9 attached and detached 200 times under load" many_attachments \
+	"I9 unload while attached and busy" unload_attached

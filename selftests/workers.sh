@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=busybox disable=SC2154
+# Workers all over the processors, for the tests that let everything happen at once. Source it after lib.sh.
+
+seconds=3
+
+# over: is the time of this worker up?
+over() {
+	read -r now _ </proc/uptime
+	[ "${now%.*}" -ge "$end" ]
+}
+
+# run FUNCTION…: each in a process of its own, all over the processors, until the time is up.
+run() {
+	local cpus cpu=0
+	cpus=$(grep -c '^processor' /proc/cpuinfo)
+	read -r now _ </proc/uptime
+	end=$((${now%.*} + seconds))
+	number=0
+	for worker; do
+		number=$((number + 1))
+		(
+			me=$worker.$number
+			i=0
+			until over; do
+				i=$((i + 1))
+				$worker
+			done
+			echo $i >"$scratch/rounds.$number"
+		) &
+		taskset -cp $cpu $! >/dev/null 2>&1
+		cpu=$(((cpu + 1) % cpus))
+	done
+	while [ "$number" -gt 0 ]; do
+		await test -s "$scratch/rounds.$number"
+		say "rounds of worker $number: $(cat "$scratch/rounds.$number")"
+		number=$((number - 1))
+	done
+	wait
+	# What runs by itself ends by itself; then nothing may be left, and reset() has no work.
+	adds_up
+}
+
+settled() {
+	! record children stage=released && ! record children stage=killed && ! record children stage=deactivating
+}
+
+# adds_up: every child has had one whole life, in its order, and no event was lost.
+adds_up() {
+	while record objects; do
+		value handle
+		put objects free "$value"
+	done
+	await settled
+	while record roots; do
+		value name
+		destroy "$value"
+	done
+	for file in "$trace"/per_cpu/cpu*/stats; do
+		lost=$(grep -E '^(overrun|commit overrun|dropped events): [1-9]' "$file")
+		[ -z "$lost" ] || fail "events were lost: $lost"
+	done
+	not any_cache || fail "a cache is left"
+	awk '
+		function wrong(text) { if (errors++ < 10) print "# " text ": " $0 }
+		/^#/ { next }
+		{ match($0, /[a-z_]+: ctx=/); event = substr($0, RSTART, RLENGTH - 6); rest = substr($0, RSTART + RLENGTH)
+		  split(rest, field, /[ =]/); root = field[3]; events++ }
+		event == "root_create" { live[root] = 1; roots++ }
+		event == "root_close" { closing[root] = 1 }
+		event == "root_dying" { if (!(root in live) || root in dying) wrong("dying"); dying[root] = 1 }
+		event == "root_busy" { delete dying[root] }
+		event == "root_destroy" { if (!(root in dying) && !(root in closing)) wrong("destroyed without dying"); delete live[root]; gone[root] = 1; destroyed++; next }
+		# One that was closing goes by itself, whoever still looks at it.
+		event ~ /^child_/ && root in gone && !(root in closing) { wrong("after root_destroy") }
+		event !~ /^child_/ || event == "child_abort" { next }
+		{ child = field[7]; id = root "." child }
+		child == 0 && event != "child_request" { if (event == "child_free") own[root]++; next }
+		event == "child_request" { if (root in dying || root in closing) wrong("asked for while dying"); requests++ }
+		event == "child_create" { if (id in created) wrong("twice"); created[id] = 1; creations++; life[id] = "active" }
+		event == "child_offline" { if (root in dying && life[id] != "parked") wrong("deactivated while dying"); if (life[id] !~ /^(active|parked)$/) wrong("offline"); life[id] = "offline" }
+		event == "child_park" { if (!(root in dying) || life[id] != "active") wrong("parked"); life[id] = "parked" }
+		event == "child_rcu" { if (life[id] != "offline") wrong("rcu"); life[id] = "rcu" }
+		event == "child_kill" { if (id in created && life[id] != "rcu") wrong("kill"); life[id] = "killed" }
+		event == "child_release" { released[id]++; if (released[id] > 1) wrong("released twice") }
+		event == "child_suppress" { if (!(root in dying)) wrong("suppressed"); suppressed[id]++ }
+		event == "child_shutdown" { shut[id]++; if (!(id in released) && !(id in suppressed)) wrong("shut down without release"); if (shut[id] > 1) wrong("shut down twice") }
+		event == "child_free" { freed[id]++; if (freed[id] > 1) wrong("freed twice"); if (id in created) frees++ }
+		END {
+			if (creations != frees) wrong(creations " children created, " frees " freed")
+			if (roots != destroyed) wrong(roots " roots created, " destroyed " destroyed")
+			for (root in gone) if (own[root] != 1) wrong("the cache of root " root " was freed " own[root] + 0 " times")
+			print "# " events " events, " roots " roots, " creations " children"
+			if (!creations || !roots) wrong("nothing was tested")
+			exit errors > 0
+		}' "$trace/trace" || fail "the trace does not add up"
+}
+
+in_turn() {
+	case $((i % 3)) in
+	0) context=task ;;
+	1) context=softirq ;;
+	2) context=hardirq ;;
+	esac
+}
+
+# For what a test traces in its time.
+large_trace() { echo 16384 >"$trace/buffer_size_kb"; }
