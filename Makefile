@@ -10,7 +10,7 @@ VERSION ?= 7.3.4
 
 stock := --version $(VERSION) --flavour $(KERNEL)
 
-.PHONY: modules clean demo check mutants shell lint doc help
+.PHONY: modules clean demo check bench mutants shell lint doc help
 
 modules:
 	@scripts/need-rust $(KDIR)
@@ -18,7 +18,7 @@ modules:
 
 clean:
 	@rm -rf out doc
-	@find . -path ./.git -prune -o \( -name '*.o' -o -name '*.ko' -o -name '*.mod' -o \
+	@find . -path ./.git -prune -o \( -name '*.o' -o -name '*.bc' -o -name '*.ko' -o -name '*.mod' -o \
 		-name '*.mod.c' -o -name '.*.cmd' -o -name '.*.d' -o -name Module.symvers -o \
 		-name modules.order -o -name bindings_generated.rs \) -exec rm -f {} +
 
@@ -28,6 +28,9 @@ demo:
 check:
 	@scripts/check $(stock) $(foreach suite,$(SUITE),--suite $(suite)) \
 		$(foreach test,$(TESTS),--test $(test))
+
+bench:
+	@scripts/bench $(stock) $(if $(ONLY),--only "$(ONLY)")
 
 mutants:
 	@scripts/mutants --kdir "$$(scripts/stock-kernel $(stock))" $(MUTANTS)
@@ -45,6 +48,7 @@ define help_text
 make            build rust_kmemcg.ko for the running kernel, or for KDIR=<build folder>
 make demo       the whole life of a cache, in a stock kernel in a virtual machine
 make check      the tests, in the same machine (SUITE="<suite> ...", TESTS="<file> ...")
+make bench      what it costs, in instructions, against its targets (ONLY="<measurement>")
 make mutants    bring known bugs back, and see that a test fails (MUTANTS="<name> ...")
 make shell      that machine with the module loaded, and a shell
 make lint       rustfmt, clippy, shellcheck, checkpatch, and our own rules (FIX=1 formats)

@@ -46,7 +46,7 @@
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
-use super::{helpers, rcu_slot::Retired};
+use super::{helpers, preempt, rcu_slot::Retired};
 use core::{
     marker::{PhantomData, PhantomPinned},
     mem::ManuallyDrop,
@@ -319,12 +319,12 @@ impl Callbacks {
     unsafe fn queue<T: RcuCallback>(&self, raw: *const T) -> bool {
         // SAFETY: Alive, says the caller.
         let head = unsafe { &*raw }.rcu_head();
-        let guard = rcu::read_lock();
+        let guard = preempt::disable();
         let queued = !self.0.load(Acquire) && !head.queued.xchg(true, Full);
         if queued {
             // SAFETY: The head is not queued, as we set the flag, and stays until the callback,
             // says the caller. So does its code: the `RcuBarrier` was not dropped when we looked,
-            // and its drop waits first for this critical section, then for the callback.
+            // and its drop waits first for us, who are a reader, then for the callback.
             unsafe { bindings::call_rcu(head.head.get(), Some(callback::<T>)) };
         }
         drop(guard);

@@ -8,7 +8,7 @@
 #include "helpers.h"
 
 #ifdef CONFIG_CGROUPS
-u64 rust_kmemcg_cgroup_id(struct cgroup *cgrp)
+__rust_helper u64 rust_kmemcg_cgroup_id(struct cgroup *cgrp)
 {
 	return cgroup_id(cgrp);
 }
@@ -44,7 +44,7 @@ void rust_kmemcg_cgroup_put(struct cgroup *cgrp)
 }
 
 /* In an interrupt there is no task that asks for anything; and no cgroup 0. */
-u64 rust_kmemcg_current_cgroup_id(void)
+__rust_helper u64 rust_kmemcg_current_cgroup_id(void)
 {
 	return in_task() ? cgroup_id(task_dfl_cgroup(current)) : 0;
 }

@@ -26,7 +26,7 @@
 //!
 //! C header: [`include/linux/cgroup.h`](srctree/include/linux/cgroup.h)
 
-use super::{helpers, tracepoint::Probe};
+use super::{helpers, rcu_slot::Reader, tracepoint::Probe};
 use core::{
     ops::Deref,
     ptr::{self, NonNull},
@@ -37,7 +37,7 @@ use kernel::{
     ffi::{c_char, c_void},
     prelude::*,
     str::CStr,
-    sync::{rcu, Arc, ArcBorrow},
+    sync::{Arc, ArcBorrow},
     types::Opaque,
 };
 
@@ -68,8 +68,8 @@ impl Cgroup {
     /// The id of the cgroup of the current task, or 0 where no task asks: in an interrupt. Context:
     /// any.
     #[inline]
-    pub fn current_id(_guard: &rcu::Guard) -> u64 {
-        // SAFETY: `_guard` keeps the cgroup that it looks at from being freed.
+    pub fn current_id(_reader: &impl Reader) -> u64 {
+        // SAFETY: `_reader` keeps the cgroup that it looks at from being freed.
         unsafe { helpers::rust_kmemcg_current_cgroup_id() }
     }
 

@@ -36,6 +36,7 @@ pub enum Context {
 
 impl Context {
     /// The context of the caller. May be called anywhere.
+    #[inline]
     pub fn current() -> Self {
         // SAFETY: Reads the preempt count of this CPU; there is nothing to be upheld.
         match unsafe { helpers::rust_kmemcg_context() } {
@@ -47,11 +48,11 @@ impl Context {
     }
 }
 
-/// May this code call what demands a task with interrupts enabled, such as the bulk calls of slab
-/// caches?
+/// May this code call what demands that interrupts are enabled, as the bulk calls of slab caches do?
+#[inline]
 pub(super) fn may_bulk() -> bool {
     // SAFETY: Reads the flags of this CPU; there is nothing to be upheld.
-    Context::current() == Context::Task && !unsafe { helpers::rust_kmemcg_irqs_disabled() }
+    !unsafe { helpers::rust_kmemcg_irqs_disabled() }
 }
 
 impl fmt::Display for Context {

@@ -2,34 +2,68 @@
 /* Inline kernel functions, made callable from Rust. */
 
 #include <linux/irqflags.h>
+#include <linux/jiffies.h>
 #include <linux/preempt.h>
 #include <linux/tracepoint.h>
 
 #include "helpers.h"
+#include "percpu_ref_preempt.h"
 
-void rust_kmemcg_percpu_ref_get(struct percpu_ref *ref)
+__rust_helper void rust_kmemcg_percpu_ref_get(struct percpu_ref *ref)
 {
 	percpu_ref_get(ref);
 }
 
-bool rust_kmemcg_percpu_ref_tryget(struct percpu_ref *ref)
+__rust_helper bool rust_kmemcg_percpu_ref_tryget(struct percpu_ref *ref)
 {
 	return percpu_ref_tryget(ref);
 }
 
-bool rust_kmemcg_percpu_ref_tryget_live(struct percpu_ref *ref)
+__rust_helper bool rust_kmemcg_percpu_ref_tryget_live(struct percpu_ref *ref)
 {
-	return percpu_ref_tryget_live(ref);
+	return kmemcg_ref_tryget_live(ref);
 }
 
-void rust_kmemcg_percpu_ref_put(struct percpu_ref *ref)
+__rust_helper bool rust_kmemcg_percpu_ref_tryget_percpu(struct percpu_ref *ref)
 {
-	percpu_ref_put(ref);
+	return kmemcg_ref_tryget_percpu(ref);
 }
 
-bool rust_kmemcg_percpu_ref_is_dying(struct percpu_ref *ref)
+__rust_helper void rust_kmemcg_percpu_ref_put(struct percpu_ref *ref)
+{
+	kmemcg_ref_put(ref);
+}
+
+__rust_helper unsigned long rust_kmemcg_jiffies(void)
+{
+	return jiffies;
+}
+
+u64 rust_kmemcg_jiffies_to_usecs(unsigned long ticks)
+{
+	return jiffies64_to_nsecs(ticks) / NSEC_PER_USEC;
+}
+
+__rust_helper void rust_kmemcg_preempt_disable(void)
+{
+	preempt_disable();
+}
+
+__rust_helper void rust_kmemcg_preempt_enable(void)
+{
+	preempt_enable();
+}
+
+__rust_helper bool rust_kmemcg_percpu_ref_is_dying(struct percpu_ref *ref)
 {
 	return percpu_ref_is_dying(ref);
+}
+
+/* Not per-CPU, and the switch to atomic is over. */
+__rust_helper bool rust_kmemcg_percpu_ref_is_exact(struct percpu_ref *ref)
+{
+	return READ_ONCE(ref->percpu_count_ptr) & __PERCPU_REF_ATOMIC &&
+	       !READ_ONCE(ref->data->confirm_switch);
 }
 
 /*
@@ -57,28 +91,29 @@ long rust_kmemcg_percpu_ref_count(struct percpu_ref *ref)
 	return max(count, 0L);
 }
 
-unsigned int rust_kmemcg_context(void)
+__rust_helper unsigned int rust_kmemcg_context(void)
 {
 	return interrupt_context_level();
 }
 
-bool rust_kmemcg_irqs_disabled(void)
+__rust_helper bool rust_kmemcg_irqs_disabled(void)
 {
 	return irqs_disabled();
 }
 
-bool rust_kmemcg_in_module(const void *address, const struct module *module)
+__rust_helper bool rust_kmemcg_in_module(const void *address, const struct module *module)
 {
 	return !module || within_module((unsigned long)address, module);
 }
 
-int rust_kmemcg_tracepoint_probe_register_may_exist(struct tracepoint *tp,
-						    void *probe, void *data)
+__rust_helper int
+rust_kmemcg_tracepoint_probe_register_may_exist(struct tracepoint *tp,
+						void *probe, void *data)
 {
 	return tracepoint_probe_register_may_exist(tp, probe, data);
 }
 
-void rust_kmemcg_tracepoint_synchronize_unregister(void)
+__rust_helper void rust_kmemcg_tracepoint_synchronize_unregister(void)
 {
 	tracepoint_synchronize_unregister();
 }

@@ -49,7 +49,7 @@
 //!
 //! C header: [`include/linux/percpu-refcount.h`](srctree/include/linux/percpu-refcount.h)
 
-use super::{gfp, helpers};
+use super::{gfp, helpers, rcu_slot::Reader};
 use core::{marker::PhantomData, ops::Deref, ptr::NonNull};
 use kernel::{
     alloc::Flags,
@@ -212,11 +212,26 @@ impl<T: Release> PercpuRef<T> {
 
     /// Takes a reference, unless the count was killed or never started.
     ///
-    /// Stands on `percpu_ref_tryget_live()`. Context: any.
+    /// As `percpu_ref_tryget_live()`, but see `include/percpu_ref_preempt.h`. Context: any.
     #[inline]
     pub fn tryget_live(this: &T) -> Option<Guard<T>> {
+        let refs = this.percpu_ref().inner.get();
         // SAFETY: Initialised, by the type invariants.
-        if unsafe { helpers::rust_kmemcg_percpu_ref_tryget_live(this.percpu_ref().inner.get()) } {
+        if unsafe { helpers::rust_kmemcg_percpu_ref_tryget_live(refs) } {
+            // INVARIANT: This is the reference.
+            Some(Guard(NonNull::from(this)))
+        } else {
+            None
+        }
+    }
+
+    /// Takes a live reference where the count is per-CPU, the common case in the fewest instructions;
+    /// none says nothing. For somebody who is an RCU reader anyway. Context: any.
+    #[inline]
+    pub fn tryget_percpu(this: &T, _reader: &impl Reader) -> Option<Guard<T>> {
+        let refs = this.percpu_ref().inner.get();
+        // SAFETY: Initialised, by the type invariants; the caller is a reader.
+        if unsafe { helpers::rust_kmemcg_percpu_ref_tryget_percpu(refs) } {
             // INVARIANT: This is the reference.
             Some(Guard(NonNull::from(this)))
         } else {
@@ -375,6 +390,12 @@ impl<T> PercpuRef<T> {
         usize::try_from(all).unwrap_or(0).saturating_sub(own.into())
     }
 
+    /// Was the count killed, and has every CPU seen that? Context: any.
+    pub fn is_exact(&self) -> bool {
+        // SAFETY: Initialised, by the type invariants.
+        self.is_dying() && unsafe { helpers::rust_kmemcg_percpu_ref_is_exact(self.inner.get()) }
+    }
+
     /// Was the count killed (or never started)? Context: any.
     pub fn is_dying(&self) -> bool {
         // SAFETY: Initialised, by the type invariants.
@@ -445,8 +466,8 @@ unsafe extern "C" fn release_callback<T: Release>(ptr: *mut bindings::percpu_ref
 
 /// A reference counted by the [`PercpuRef`] of `T`. Keeps the `T` alive.
 ///
-/// Dropping it is legal in any context, and may run [`Release::release`] there. Stands on
-/// `percpu_ref_put()`.
+/// Dropping it is legal in any context, and may run [`Release::release`] there, in an RCU read-side
+/// critical section. As `percpu_ref_put()`, but see `include/percpu_ref_preempt.h`.
 ///
 /// # Invariants
 ///

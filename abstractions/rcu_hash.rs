@@ -28,7 +28,10 @@
 //! C header: [`include/linux/rculist.h`](srctree/include/linux/rculist.h), which does the same for
 //! lists
 
-use super::call_rcu::{Callbacks, InCallback, RcuCallback, RcuHead};
+use super::{
+    call_rcu::{Callbacks, InCallback, RcuCallback, RcuHead},
+    rcu_slot::Reader,
+};
 use crate::impl_has_rcu_head;
 use core::{marker::PhantomData, mem::MaybeUninit, ptr};
 use kernel::{
@@ -37,7 +40,7 @@ use kernel::{
     sync::{
         atomic::{Acquire, Atomic, Relaxed, Release},
         lock::{spinlock::SpinLockIrqBackend, Guard},
-        new_spinlock_irq, rcu, SpinLockIrq,
+        new_spinlock_irq, SpinLockIrq,
     },
 };
 
@@ -145,8 +148,8 @@ impl<T: Send + Sync + 'static> RcuHash<T> {
 
     /// Finds a value. Context: any; what it returns lives as long as the read-side critical section.
     #[inline]
-    pub fn get<'a>(&'a self, key: u64, _guard: &'a rcu::Guard) -> Option<&'a T> {
-        // SAFETY: `_guard` holds every grace period open that an entry waits for.
+    pub fn get<'a>(&'a self, key: u64, _reader: &'a impl Reader) -> Option<&'a T> {
+        // SAFETY: `_reader` holds every grace period open that an entry waits for.
         unsafe { self.search(key) }
     }
 

@@ -40,6 +40,17 @@ use kernel::{
     },
 };
 
+/// What makes the code that has it an RCU reader.
+///
+/// # Safety
+///
+/// No grace period that begins while such a value lives ends before the value is dropped, which
+/// happens in the task that made it.
+pub unsafe trait Reader {}
+
+// SAFETY: The guard is an RCU read-side critical section of this task.
+unsafe impl Reader for rcu::Guard {}
+
 /// A pointer to a `T`, or none, for readers under RCU.
 ///
 /// # Invariants
@@ -86,9 +97,9 @@ impl<T> RcuSlot<T> {
     /// Follows the pointer. Context: any; what it returns lives as long as the read-side critical
     /// section.
     #[inline]
-    pub fn load<'a>(&'a self, _guard: &'a rcu::Guard) -> Option<&'a T> {
+    pub fn load<'a>(&'a self, _reader: &'a impl Reader) -> Option<&'a T> {
         // SAFETY: Null, or an `Arc` of ours, by the type invariants. If it is taken meanwhile, it
-        // is a `Retired`, which keeps it alive for a grace period that `_guard` holds open.
+        // is a `Retired`, which keeps it alive for a grace period that `_reader` holds open.
         unsafe { self.ptr.load(Acquire).as_ref() }
     }
 

@@ -8,6 +8,7 @@ use crate::{
         call_rcu::Callbacks,
         cgroup::{Cgroup, Watch, MAX_PATH},
         rcu_hash::{RcuHash, Reservation},
+        rcu_slot::Reader,
         workqueue::{Options, OwnedQueue},
     },
     protocol::{Group, Kmemcg, NewGroup, MAX_GROUPS},
@@ -17,7 +18,7 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{Acquire, Atomic, AtomicFlag, Relaxed, Release},
-        rcu, Arc, ArcBorrow,
+        Arc, ArcBorrow,
     },
     workqueue::{impl_has_work, new_work, Work, WorkItem},
 };
@@ -58,8 +59,8 @@ impl Follow {
 
     /// The group of the cgroup `id`. Context: any.
     #[inline]
-    pub(super) fn find<'a>(&'a self, id: u64, guard: &'a rcu::Guard) -> Option<&'a Arc<Group>> {
-        self.table.get(id, guard)
+    pub(super) fn find<'a>(&'a self, id: u64, reader: &'a impl Reader) -> Option<&'a Arc<Group>> {
+        self.table.get(id, reader)
     }
 
     /// Makes the cgroup a group, unless it is one. Context: as `flags` say.

@@ -25,14 +25,14 @@ use crate::{
     abstractions::{
         call_rcu::Callbacks,
         cgroup::{Cgroup, Memcg, Watcher},
-        rcu_slot::RcuSlot,
+        rcu_slot::{RcuSlot, Reader},
     },
     protocol::{FindGroup, Group, Kmemcg, Root},
 };
 use follow::Follow;
 use kernel::{
     prelude::*,
-    sync::{new_mutex, rcu, Arc, Mutex},
+    sync::{new_mutex, Arc, Mutex},
 };
 
 /// The binding of groups to cgroups: detached when it is made.
@@ -138,10 +138,10 @@ impl Cgroups {
 /// serves, as with the kernel's own accounting.
 impl FindGroup for Cgroups {
     #[inline]
-    fn find_group<'a>(&'a self, guard: &'a rcu::Guard) -> Option<&'a Arc<Group>> {
+    fn find_group<'a>(&'a self, reader: &'a impl Reader) -> Option<&'a Arc<Group>> {
         self.found
-            .load(guard)?
-            .find(Cgroup::current_id(guard), guard)
+            .load(reader)?
+            .find(Cgroup::current_id(reader), reader)
     }
 }
 

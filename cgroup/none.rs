@@ -3,14 +3,11 @@
 //! Groups that are real cgroups: what is left of that on a kernel without `CONFIG_CGROUPS`.
 
 use crate::{
-    abstractions::call_rcu::Callbacks,
+    abstractions::{call_rcu::Callbacks, rcu_slot::Reader},
     protocol::{FindGroup, Group, Kmemcg, Root},
 };
 use core::convert::Infallible;
-use kernel::{
-    prelude::*,
-    sync::{rcu, Arc},
-};
+use kernel::{prelude::*, sync::Arc};
 
 /// The binding of groups to cgroups, of which there are none.
 pub struct Cgroups {}
@@ -68,7 +65,7 @@ impl Cgroups {
 }
 
 impl FindGroup for Cgroups {
-    fn find_group<'a>(&'a self, _guard: &'a rcu::Guard) -> Option<&'a Arc<Group>> {
+    fn find_group<'a>(&'a self, _reader: &'a impl Reader) -> Option<&'a Arc<Group>> {
         None
     }
 }

@@ -11,12 +11,26 @@
 #include <linux/percpu-refcount.h>
 #include <linux/types.h>
 
+/* A helper that can be inlined into Rust; as in rust/helpers/helpers.c. */
+#ifndef __rust_helper
+#define __rust_helper __always_inline
+#endif
+
 void rust_kmemcg_percpu_ref_get(struct percpu_ref *ref);
 bool rust_kmemcg_percpu_ref_tryget(struct percpu_ref *ref);
 bool rust_kmemcg_percpu_ref_tryget_live(struct percpu_ref *ref);
+/* False says nothing. The caller is an RCU reader. */
+bool rust_kmemcg_percpu_ref_tryget_percpu(struct percpu_ref *ref);
 void rust_kmemcg_percpu_ref_put(struct percpu_ref *ref);
 bool rust_kmemcg_percpu_ref_is_dying(struct percpu_ref *ref);
+bool rust_kmemcg_percpu_ref_is_exact(struct percpu_ref *ref);
 long rust_kmemcg_percpu_ref_count(struct percpu_ref *ref);
+
+unsigned long rust_kmemcg_jiffies(void);
+u64 rust_kmemcg_jiffies_to_usecs(unsigned long ticks);
+
+void rust_kmemcg_preempt_disable(void);
+void rust_kmemcg_preempt_enable(void);
 
 /* Is the address in the module's own memory? Everything is, in the kernel itself. */
 bool rust_kmemcg_in_module(const void *address, const struct module *module);

@@ -12,6 +12,7 @@ use crate::{
         kmem_cache::RawCache,
         percpu_ref::{PercpuRef, Release},
         rcu_slot::Retired,
+        ticks::Ticks,
         trace,
     },
     impl_has_cache, impl_has_percpu_ref, impl_has_rcu_head,
@@ -24,7 +25,6 @@ use kernel::{
         atomic::{self, Acquire, Atomic, AtomicFlag, Relaxed},
         Arc, LockedBy,
     },
-    time::{Instant, Monotonic},
     workqueue::{impl_has_work, new_work, Work, WorkItem},
 };
 
@@ -41,7 +41,7 @@ pub enum Stage {
     Killed,
     /// No object is left, but the root is dying: the shutdown was not admitted.
     Suppressed,
-    /// No object is left; the shutdown is queued.
+    /// No object is left; a callback, then the shutdown.
     Released,
 }
 
@@ -84,7 +84,7 @@ impl fmt::Display for Stage {
 /// What the gate protects of a child.
 pub(super) struct Life {
     stage: Stage,
-    since: Instant<Monotonic>,
+    since: Ticks,
     /// Its reference was killed by a destroy of the root that may yet fail.
     pub(super) condemned: bool,
     /// What readers may still look at; kept while the deactivation is suppressed.
@@ -93,8 +93,10 @@ pub(super) struct Life {
 
 /// A child cache.
 ///
-/// The fields are dropped in this order: the cache first, its last trace event last.
+/// The fields are dropped in this order: the cache first, its last trace event last. The first two
+/// are all that the allocation path needs: one cache line.
 #[pin_data]
+#[repr(C)]
 pub struct Child {
     cache: RawCache,
     #[pin]
@@ -105,7 +107,7 @@ pub struct Child {
     work: Work<Child>,
     life: LockedBy<Life, Inside>,
     /// Where the lookup of its group leads to it; see [`super::root::Slots`].
-    slot: Option<u32>,
+    slot: Option<u16>,
     identity: Identity,
 }
 
@@ -140,13 +142,13 @@ impl Child {
         root: &Arc<Root>,
         number: u64,
         owner: u64,
-        slot: Option<u32>,
+        slot: Option<u16>,
         name: &CStr,
     ) -> Result<Arc<Self>> {
         let cache = RawCache::new(name, root.layout(), root.options().no_merge())?;
         let life = Life {
             stage: Stage::Active,
-            since: Instant::now(),
+            since: Ticks::now(),
             condemned: false,
             retired: None,
         };
@@ -186,6 +188,12 @@ impl Child {
         self.refs.count()
     }
 
+    /// Is the count of its objects exact, so that the last one can release it? Not while it serves
+    /// allocations, nor in the grace period after that.
+    pub fn is_exact(&self) -> bool {
+        self.refs.is_exact()
+    }
+
     /// Number of the group that owns it now.
     pub fn owner(&self) -> u64 {
         self.identity.owner.load(Relaxed)
@@ -196,7 +204,7 @@ impl Child {
         self.trace(trace::child_reparent);
     }
 
-    pub(super) fn slot(&self) -> Option<u32> {
+    pub(super) fn slot(&self) -> Option<u16> {
         self.slot
     }
 
@@ -211,9 +219,10 @@ impl Child {
     /// Brings the child to another stage.
     pub(super) fn enter(&self, stage: Stage, inside: &mut Inside) {
         let life = self.life(inside);
-        self.root().stats().left(life.stage, life.since);
+        let now = Ticks::now();
+        self.root().stats().left(life.stage, now.since(life.since));
         life.stage = stage;
-        life.since = Instant::now();
+        life.since = now;
     }
 
     pub(super) fn stage(&self, inside: &Inside) -> Stage {

@@ -76,7 +76,7 @@ impl Request {
     }
 
     /// Makes and publishes the child. Context: worker.
-    fn make(&self, slot: &Slot) -> Result {
+    fn make(&self, slot: &Slot<'_>) -> Result {
         let Self { root, group, .. } = self;
         if !root.groups().is_online(group) {
             return Err(ENOENT);
@@ -102,7 +102,7 @@ impl Request {
         // child is either refused here, or published alive.
         let reference = PercpuRef::tryget_live(&*child).ok_or(ENODEV)?;
         // Is the group still online, and was nobody faster?
-        if let Err(error) = root.groups().publish(group, &child, owned, &slot.child) {
+        if let Err(error) = root.groups().publish(group, &child, owned, slot.child) {
             root.gate().enter().kill(&child);
             child.refs().kill();
             return Err(error);
@@ -123,7 +123,7 @@ impl WorkItem for Request {
         let Some(slot) = this.root.slots().get(this.group.index()) else {
             return;
         };
-        if this.make(slot).is_err() {
+        if this.make(&slot).is_err() {
             this.root.stats().aborts.count();
             this.trace(trace::child_abort);
         }

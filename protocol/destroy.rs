@@ -104,6 +104,12 @@ impl<'a> Drained<'a> {
         // Nobody can take a reference again. The release of each may still be on its way out of an
         // interrupt.
         root.gate().enter().wait_released(None);
+        // Out of the lookup, all of them, so that one grace period is over for each.
+        for_each_child(root, |child| {
+            if let Some(retired) = root.slot_of(child).and_then(|slot| slot.take_if(child)) {
+                root.gate().enter().part(retired);
+            }
+        });
         // The root's own cache, number 0, comes first; it leads to nothing else.
         let mut gate = root.gate().enter();
         while let Some(child) = gate.next(None) {

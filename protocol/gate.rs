@@ -139,10 +139,12 @@ impl Gate {
         }
     }
 
-    /// The grace period of a deactivation is over: queues the work. It needs no admission, since
+    /// The callback of a deactivation, or of a release: queues the work. It needs no admission, since
     /// the callback that it is called from had one; `cx` is the proof.
     pub(super) fn bounce(&self, child: Arc<Child>, _cx: InCallback<'_>) {
-        child.trace(trace::child_rcu);
+        if self.enter().stage_of(&child) == Stage::Deactivating {
+            child.trace(trace::child_rcu);
+        }
         self.releases.queue_child(child);
     }
 
@@ -203,11 +205,16 @@ impl Admission<'_> {
         }
     }
 
-    /// Starts the shutdown: `queue_work()`.
+    /// Starts the shutdown: `call_rcu()`. No reader is waited for. But this may be a hard interrupt,
+    /// and to wake a worker, as `queue_work()` does, would cost it ten times as much.
+    #[inline]
     fn shut_down(self, child: Arc<Child>) {
         child.enter(Stage::Released, self.inside);
         child.trace(trace::child_release);
-        self.releases.queue_child(child);
+        if self.releases.callbacks.call(child).is_err() {
+            // Cannot be: the callback of a deactivation, if there was one, came before the kill.
+            kernel::warn_on!(true);
+        }
     }
 }
 
@@ -287,6 +294,11 @@ impl Entered<'_> {
         }
     }
 
+    /// The lookup does not lead any more to a child that is going to be shut down.
+    pub(super) fn part(&mut self, child: Retired<Child>) {
+        Child::keep(child, &mut self.inside);
+    }
+
     /// The reference is going to be killed by the deactivation work.
     pub(super) fn kill(&mut self, child: &Child) {
         child.enter(Stage::Killed, &mut self.inside);
@@ -319,6 +331,7 @@ impl Entered<'_> {
     }
 
     /// The last reference is gone. Context: any.
+    #[inline]
     pub(super) fn release(&mut self, child: Arc<Child>) {
         let gate = self.gate;
         self.inside.unreleased -= 1;
@@ -371,6 +384,11 @@ impl Entered<'_> {
     /// Is the root being destroyed?
     pub(super) fn phase(&self) -> Phase {
         self.inside.phase
+    }
+
+    /// How many children were taken in and are not destroyed yet.
+    pub(super) fn undestroyed(&self) -> usize {
+        self.inside.undestroyed
     }
 
     fn has_children(&self) -> bool {

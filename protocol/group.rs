@@ -30,7 +30,7 @@ const TOP: u64 = 0;
 /// A group.
 pub struct Group {
     number: u64,
-    index: u32,
+    index: u16,
     tag: u64,
     name: Name,
     parent: u64,
@@ -122,7 +122,8 @@ impl Group {
     }
 
     /// Its index in the lookup: used again when the group is freed.
-    pub(super) fn index(&self) -> u32 {
+    #[inline]
+    pub(super) fn index(&self) -> u16 {
         self.index
     }
 }
@@ -133,7 +134,7 @@ impl Drop for Group {
             .tree
             .lock()
             .indices
-            .release_id(self.index as usize);
+            .release_id(self.index.into());
         trace::group_free(self.number, self.parent, &self.name);
     }
 }
@@ -225,7 +226,8 @@ impl Groups {
             }
             return Err(ENOSPC);
         };
-        let index = index.acquire() as u32;
+        // There are no more than `MAX_GROUPS`.
+        let index = index.acquire() as u16;
         let number = tree.next;
         tree.next += 1;
         let group: Arc<Group> = memory
@@ -310,15 +312,20 @@ impl Groups {
         if let Some(parent) = tree.nodes.get_mut(&node.parent) {
             parent.subgroups += node.subgroups;
             parent.subgroups -= 1;
-            while let Some(cursor) = node.children.cursor_front_mut() {
-                let child = cursor.current().1.clone();
-                let (_, owned) = cursor.remove_current();
+            for child in node.children.values() {
                 // Inherited children left the lookup when their own group went offline.
-                let slot = child.root().slot_of(&child);
-                if let Some(retired) = slot.and_then(|slot| slot.take_if(&child)) {
+                let slot = child.root().slot_of(child);
+                if let Some(retired) = slot.and_then(|slot| slot.take_if(child)) {
                     child.root().gate().enter().offline(retired);
                 }
                 child.set_owner(node.parent);
+            }
+            // As a whole where the parent has none.
+            if parent.children.is_empty() {
+                core::mem::swap(&mut parent.children, &mut node.children);
+            }
+            while let Some(cursor) = node.children.cursor_front_mut() {
+                let (_, owned) = cursor.remove_current();
                 parent.children.insert(owned);
             }
         }

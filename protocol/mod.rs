@@ -16,9 +16,13 @@
 //!  RCU callback       softirq        queue work
 //!  deactivation       worker         shrink, percpu_ref_kill()
 //!    grace period, and as long as objects live
-//!  release            any context    queue work
+//!  release            any context    call_rcu()
+//!  RCU callback       softirq        queue work
 //!  shutdown           worker         kmem_cache_destroy()
 //! ```
+//!
+//! (The release has no reader to wait for. It goes by way of RCU as it may be a hard interrupt, to
+//! which a callback is cheap and the waking of a worker is not.)
 //!
 //! # The trick
 //!
@@ -27,8 +31,8 @@
 //! held and the flag is clear; the destroyer sets the flag under the gate. Then it waits for what
 //! had been admitted before, in three steps, because that may still move on:
 //!
-//! 1. `rcu_barrier()`: every callback has run. A callback queues work without asking the gate: it
-//!    was admitted when it was queued, and
+//! 1. `rcu_barrier()`: every callback has run, those of deactivations and of releases. A callback
+//!    queues work without asking the gate: it was admitted when it was queued, and
 //! 2. `flush_workqueue()` waits for that work. It can call `percpu_ref_kill()`, and creations that
 //!    were admitted end here. Work queues no callback of ours: the flag is set.
 //! 3. `rcu_barrier()`: `percpu_ref_kill()` itself queues a callback, after which the count is exact
@@ -68,7 +72,7 @@ mod stats;
 
 pub use child::{Child, Stage};
 pub use group::{Group, NewGroup, MAX_GROUPS};
-pub use root::{FindGroup, Object, Root};
+pub use root::{FindGroup, Handle, Object, Objects, Root};
 pub use stats::{Counter, Stats};
 
 use crate::abstractions::{call_rcu::Callbacks, kmem_cache::Options, trace};

@@ -10,35 +10,40 @@ use super::{
     stats::Stats,
 };
 use crate::abstractions::{
-    kmem_cache::{self, Memory, Options},
+    kmem_cache::{self, Bulk, Memory, Options},
+    once_box::OnceBox,
     percpu_ref::{Guard, PercpuRef},
-    rcu_slot::RcuSlot,
+    preempt,
+    rcu_slot::{RcuSlot, Reader},
 };
-use core::alloc::Layout;
+use core::{alloc::Layout, mem::MaybeUninit};
 use kernel::{
     alloc::Flags,
     prelude::*,
     rbtree::RBTreeNodeReservation,
     str::{CStr, CString},
-    sync::{atomic::AtomicFlag, rcu, Arc, SetOnce},
+    sync::{atomic::AtomicFlag, rcu, Arc},
 };
 
 /// Memory for an object: of a child, or of the root's own cache.
 pub type Object = kmem_cache::Object<Memory, Guard<Child>>;
 
+/// Memory for several objects of a child.
+pub type Objects<'a> = Bulk<'a, Guard<Child>>;
+
 /// Knows for which group something is allocated.
 pub trait FindGroup {
-    /// The group; none where the root's own cache is to serve. Context: that of the allocation, in an RCU
-    /// read-side critical section.
+    /// The group; none where the root's own cache is to serve. Context: that of the allocation, as an RCU
+    /// reader; must not sleep.
     ///
     /// A group that can be found is freed no earlier than a grace period after it can not be any more: so
-    /// its place in the lookup is its own for as long as `guard`.
-    fn find_group<'a>(&'a self, guard: &'a rcu::Guard) -> Option<&'a Arc<Group>>;
+    /// its place in the lookup is its own for as long as `reader`.
+    fn find_group<'a>(&'a self, reader: &'a impl Reader) -> Option<&'a Arc<Group>>;
 }
 
 impl FindGroup for Option<&Arc<Group>> {
     #[inline]
-    fn find_group<'a>(&'a self, _guard: &'a rcu::Guard) -> Option<&'a Arc<Group>> {
+    fn find_group<'a>(&'a self, _reader: &'a impl Reader) -> Option<&'a Arc<Group>> {
         *self
     }
 }
@@ -54,7 +59,8 @@ pub struct Root {
     gate: Gate,
     /// The root's own cache.
     own: RcuSlot<Child>,
-    slots: KBox<Slots>,
+    #[pin]
+    slots: Slots,
     stats: Stats,
     groups: Arc<Groups>,
 }
@@ -77,7 +83,7 @@ impl Root {
                 options,
                 gate <- Gate::new(releases),
                 own: RcuSlot::new(),
-                slots: KBox::init(Slots::new(), GFP_KERNEL)?,
+                slots <- Slots::new(),
                 stats: Stats::new(),
                 groups: groups.clone(),
             }),
@@ -127,6 +133,11 @@ impl Root {
         &self.stats
     }
 
+    /// How many caches it has: its own, and those of children that are not destroyed yet.
+    pub fn caches(&self) -> usize {
+        self.gate.enter().undestroyed()
+    }
+
     /// Calls `f` for the root's own cache and each child, with the gate held: `f` must not sleep, and
     /// must not take or put references.
     pub fn for_each_child(&self, mut f: impl FnMut(&Child, Stage)) {
@@ -151,7 +162,7 @@ impl Root {
     /// Where the lookup leads to this child, if it does.
     pub(super) fn slot_of(&self, child: &Child) -> Option<&RcuSlot<Child>> {
         match child.slot() {
-            Some(index) => self.slots.get(index).map(|slot| &slot.child),
+            Some(index) => self.slots.get(index).map(|slot| slot.child),
             None => Some(&self.own),
         }
     }
@@ -164,33 +175,56 @@ impl Root {
     /// # Errors
     ///
     /// `ENOMEM`. `ENODEV`: the root is being destroyed, or was.
-    #[inline]
+    #[inline(always)]
     pub fn alloc(self: &Arc<Self>, group: Option<&Arc<Group>>, flags: Flags) -> Result<Object> {
         self.alloc_for(&group, flags)
     }
 
     /// As [`alloc`](Self::alloc), for the group that is found under RCU.
-    #[inline]
+    #[inline(always)]
     pub fn alloc_for(self: &Arc<Self>, whose: &impl FindGroup, flags: Flags) -> Result<Object> {
+        match self.lookup(whose) {
+            // It keeps the child alive: the allocation may sleep.
+            Some(reference) => Object::memory(reference, flags),
+            None => self.alloc_slow(whose, flags),
+        }
+    }
+
+    /// The child of a group, for many allocations without a lookup; none where it has none yet, or
+    /// one that serves no more. Context: any.
+    pub fn child(&self, group: &Arc<Group>) -> Option<Handle> {
+        self.lookup(&Some(group)).map(Handle)
+    }
+
+    /// The child, if it is there and its count is per-CPU, as it is while it serves.
+    #[inline(always)]
+    fn lookup(&self, whose: &impl FindGroup) -> Option<Guard<Child>> {
+        let section = preempt::disable();
+        let group = whose.find_group(&section)?;
+        let child = self.slots.get(group.index())?.child.load(&section)?;
+        PercpuRef::tryget_percpu(child, &section)
+    }
+
+    /// From the root's own cache, where there is no child; asks for one.
+    #[cold]
+    fn alloc_slow(self: &Arc<Self>, whose: &impl FindGroup, flags: Flags) -> Result<Object> {
+        let mut childless = None;
         let guard = rcu::read_lock();
         if let Some(group) = whose.find_group(&guard) {
             let slot = self.slots.get(group.index());
             match slot.and_then(|slot| slot.child.load(&guard)) {
                 Some(child) => {
                     if let Some(reference) = PercpuRef::tryget_live(child) {
-                        // It keeps the child alive: the allocation may sleep.
                         drop(guard);
                         return Object::memory(reference, flags);
                     }
                 }
-                None => {
-                    let group = group.clone();
-                    drop(guard);
-                    create::request(self, &group, flags);
-                }
+                None => childless = Some(group.clone()),
             }
-        } else {
-            drop(guard);
+        }
+        drop(guard);
+        if let Some(group) = childless {
+            create::request(self, &group, flags);
         }
         let guard = rcu::read_lock();
         let own = self.own.load(&guard).ok_or(ENODEV)?;
@@ -202,60 +236,95 @@ impl Root {
     }
 }
 
+/// A child that is held, like an object of it: until this is dropped it is not released.
+pub struct Handle(Guard<Child>);
+
+impl Handle {
+    /// Allocates an object. Takes no lock. Context: as `flags` say.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`. `ENODEV`: the child serves no more, as its group is offline, or its root is being
+    /// destroyed.
+    #[inline]
+    pub fn alloc(&self, flags: Flags) -> Result<Object> {
+        let reference = PercpuRef::tryget_live(&*self.0).ok_or(ENODEV)?;
+        Object::memory(reference, flags)
+    }
+
+    /// Allocates as many objects as `space` is long, or none, which count as one.
+    ///
+    /// # Errors
+    ///
+    /// As [`alloc`](Self::alloc).
+    #[inline]
+    pub fn alloc_bulk<'a>(
+        &self,
+        space: &'a mut [MaybeUninit<*mut u8>],
+        flags: Flags,
+    ) -> Result<Objects<'a>> {
+        let reference = PercpuRef::tryget_live(&*self.0).ok_or(ENODEV)?;
+        Bulk::memory(reference, space, flags)
+    }
+
+    /// The child.
+    pub fn owner(&self) -> &Child {
+        &self.0
+    }
+}
+
 /// How many slots are allocated together: a page of them.
 const CHUNK: usize = 256;
 
 /// The children of a root, by the index of their group: an array in pieces, which are made when
 /// they are needed and live as long as the root. A lookup is two loads, however many groups.
 pub(super) struct Slots {
-    chunks: [SetOnce<KBox<Chunk>>; MAX_GROUPS / CHUNK],
+    chunks: [OnceBox<Chunk>; MAX_GROUPS / CHUNK],
 }
 
 struct Chunk {
-    slots: [Slot; CHUNK],
+    children: [RcuSlot<Child>; CHUNK],
+    requested: [AtomicFlag; CHUNK],
 }
 
 /// The place of one group's child.
-pub(super) struct Slot {
-    pub(super) child: RcuSlot<Child>,
+pub(super) struct Slot<'a> {
+    pub(super) child: &'a RcuSlot<Child>,
     /// Somebody asked for the child, and the worker is not done with it.
-    pub(super) requested: AtomicFlag,
+    pub(super) requested: &'a AtomicFlag,
 }
 
 impl Slots {
     fn new() -> impl Init<Self> {
         init!(Self {
-            chunks <- pin_init::init_array_from_fn(|_| SetOnce::new()),
+            chunks <- pin_init::init_array_from_fn(|_| OnceBox::new()),
         })
     }
 
     /// The slot of a group; none where its piece was not made yet.
-    pub(super) fn get(&self, index: u32) -> Option<&Slot> {
-        let index = index as usize;
-        self.chunks
-            .get(index / CHUNK)?
-            .as_ref()?
-            .slots
-            .get(index % CHUNK)
+    #[inline]
+    pub(super) fn get(&self, index: u16) -> Option<Slot<'_>> {
+        // Both are in range, whatever the index: it has no more bits.
+        let index = usize::from(index);
+        let chunk = self.chunks[index / CHUNK].get()?;
+        Some(Slot {
+            child: &chunk.children[index % CHUNK],
+            requested: &chunk.requested[index % CHUNK],
+        })
     }
 
     /// The slot of a group; makes its piece. Context: as `flags` say.
-    pub(super) fn get_or_make(&self, index: u32, flags: Flags) -> Result<&Slot> {
+    pub(super) fn get_or_make(&self, index: u16, flags: Flags) -> Result<Slot<'_>> {
         if self.get(index).is_none() {
             let chunk = KBox::init(
                 init!(Chunk {
-                    slots <- pin_init::init_array_from_fn(|_| Slot {
-                        child: RcuSlot::new(),
-                        requested: AtomicFlag::new(false),
-                    }),
+                    children <- pin_init::init_array_from_fn(|_| RcuSlot::new()),
+                    requested <- pin_init::init_array_from_fn(|_| AtomicFlag::new(false)),
                 }),
                 flags,
             )?;
-            // Where somebody was faster, ours is dropped; theirs may not be visible yet.
-            self.chunks
-                .get(index as usize / CHUNK)
-                .ok_or(EINVAL)?
-                .populate(chunk);
+            // Where somebody was faster, ours is dropped.
+            self.chunks[usize::from(index) / CHUNK].populate(chunk);
         }
         self.get(index).ok_or(EAGAIN)
     }

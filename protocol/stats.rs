@@ -6,11 +6,8 @@
 //! the reference counts.
 
 use super::child::Stage;
-use crate::abstractions::context::Context;
-use kernel::{
-    sync::atomic::{Atomic, Relaxed},
-    time::{Delta, Instant, Monotonic},
-};
+use crate::abstractions::{context::Context, ticks::Ticks};
+use kernel::sync::atomic::{Atomic, Relaxed};
 
 /// A number that only grows.
 pub struct Counter(Atomic<u64>);
@@ -49,6 +46,7 @@ macro_rules! counters {
         pub struct Stats {
             $($(#[$doc])* pub $name: Counter,)*
             releases: [Counter; 4],
+            /// In ticks.
             longest: [Counter; Stage::ALL.len()],
         }
 
@@ -68,7 +66,7 @@ macro_rules! counters {
                     f(name, counter.get());
                 }
                 for (counter, stage) in self.longest.iter().zip(Stage::ALL) {
-                    f(stage.longest_name(), counter.get());
+                    f(stage.longest_name(), Ticks::from_raw(counter.get()).as_micros());
                 }
             }
         }
@@ -118,11 +116,10 @@ impl Stats {
         }
     }
 
-    /// A child leaves `stage`, in which it was since `since`. Only under the gate.
-    pub(super) fn left(&self, stage: Stage, since: Instant<Monotonic>) {
-        let lasted: Delta = since.elapsed();
+    /// A child leaves `stage`, which has lasted so long. Only under the gate.
+    pub(super) fn left(&self, stage: Stage, lasted: Ticks) {
         if let Some(longest) = self.longest.get(stage as usize) {
-            longest.raise(u64::try_from(lasted.as_nanos() / 1000).unwrap_or(0));
+            longest.raise(lasted.as_raw());
         }
     }
 }

@@ -100,10 +100,13 @@ last_free() {
 		must children "child=$child" stage=released
 		cache_of "$child" || fail "the cache is gone"
 		let_go_of_W "$2" ;;
-	*)
-		await event "child_shutdown: ctx=task .* child=$child"
-		let_go_of_G "$2" ;;
+	G)
+		# The shutdown goes by way of an RCU callback.
+		never_yet "child_shutdown: .* child=$child"
+		must children "child=$child" stage=released
+		let_go_of_G G ;;
 	esac
+	await event "child_shutdown: ctx=task .* child=$child"
 	await event "child_free: ctx=task .* child=$child"
 	await not cache_of "$child"
 }

@@ -36,12 +36,14 @@
 //!
 //! C header: [`include/linux/slab.h`](srctree/include/linux/slab.h)
 
+mod bulk;
 mod counted;
 mod object;
 mod options;
 mod scoped;
 mod typesafe;
 
+pub use bulk::Bulk;
 pub use counted::{CountedCache, CountedObject, Hold, Reaper};
 pub use object::{Detached, HasCache, HasKfreeRcuHead, KfreeRcuHead, Memory, Object, Owner};
 pub use options::Options;
@@ -141,7 +143,8 @@ impl RawCache {
 
     /// Memory for as many objects as `out` is long, or for none. As [`alloc`](Self::alloc).
     ///
-    /// Context: a task with interrupts enabled.
+    /// Context: interrupts are enabled.
+    #[inline]
     fn alloc_bulk(&self, out: &mut [MaybeUninit<*mut u8>], flags: Flags) -> Result<(), AllocError> {
         // SAFETY: Live, by the type invariants; `out` has room for that many pointers.
         let done = unsafe {
@@ -168,12 +171,13 @@ impl RawCache {
         unsafe { bindings::kmem_cache_free(self.ptr.as_ptr(), object.as_ptr().cast()) };
     }
 
-    /// Context: a task with interrupts enabled.
+    /// Context: interrupts are enabled.
     ///
     /// # Safety
     ///
-    /// As [`free`](Self::free), for each of `objects`.
-    unsafe fn free_bulk(&self, objects: &mut [*mut u8]) {
+    /// As [`free`](Self::free), for each of `objects`, which are initialised.
+    #[inline]
+    unsafe fn free_bulk(&self, objects: &mut [MaybeUninit<*mut u8>]) {
         // SAFETY: Live, by the type invariants; the rest is the caller's.
         unsafe {
             bindings::kmem_cache_free_bulk(

@@ -296,7 +296,7 @@ const BATCH: usize = 32;
 
 /// Memory that waits to be given back, all of one cache.
 struct Batch<O: Owner> {
-    memory: [*mut u8; BATCH],
+    memory: [MaybeUninit<*mut u8>; BATCH],
     owners: [Option<O>; BATCH],
     len: usize,
 }
@@ -304,7 +304,7 @@ struct Batch<O: Owner> {
 impl<O: Owner> Batch<O> {
     fn new() -> Self {
         Self {
-            memory: [ptr::null_mut(); BATCH],
+            memory: [MaybeUninit::uninit(); BATCH],
             owners: [const { None }; BATCH],
             len: 0,
         }
@@ -321,7 +321,7 @@ impl<O: Owner> Batch<O> {
         if other || self.len == BATCH {
             self.flush();
         }
-        self.memory[self.len] = memory.as_ptr();
+        self.memory[self.len].write(memory.as_ptr());
         self.owners[self.len] = Some(owner);
         self.len += 1;
     }

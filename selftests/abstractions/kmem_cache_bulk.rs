@@ -3,10 +3,17 @@
 //! Many objects at once.
 
 use crate::{
-    abstractions::{context::Context, exec, kmem_cache::*},
+    abstractions::{
+        context::Context,
+        exec,
+        kmem_cache::*,
+        percpu_ref::{Guard, PercpuRef, Release},
+    },
+    impl_has_cache, impl_has_percpu_ref,
     support::{Bell, Counter},
 };
-use kernel::{interrupt::local_interrupt_disable, prelude::*, sync::Arc};
+use core::{alloc::Layout, mem::MaybeUninit};
+use kernel::{alloc::Flags, interrupt::local_interrupt_disable, prelude::*, sync::Arc};
 
 tests! { "kmem_cache_bulk":
     every_count_around_the_batch,
@@ -18,6 +25,7 @@ tests! { "kmem_cache_bulk":
     in_softirq_and_hard_irq,
     destructors_free_objects_of_the_same_cache,
     counted_bulk_keeps_and_releases_the_cache,
+    memory_in_the_space_of_the_caller,
 }
 
 static DROPS: Counter = Counter::new();
@@ -234,5 +242,71 @@ fn counted_bulk_keeps_and_releases_the_cache() -> Result {
     drop(last);
     check_eq!(DROPS.get(), 65);
     drop(reaper); // Returns when the cache is destroyed.
+    Ok(())
+}
+
+/// Pieces of their own, as large as they should be, with interrupts enabled or not; they keep the cache.
+fn memory_in_the_space_of_the_caller() -> Result {
+    #[pin_data]
+    struct Pool {
+        cache: RawCache,
+        #[pin]
+        refs: PercpuRef<Pool>,
+    }
+    impl_has_cache! { impl HasCache for Pool { self.cache } }
+    impl_has_percpu_ref! { impl HasPercpuRef for Pool { self.refs } }
+    impl Release for Pool {
+        fn release(_this: Arc<Self>) {
+            RELEASES.add();
+        }
+    }
+    static RELEASES: Counter = Counter::new();
+    RELEASES.set(0);
+    let layout = Layout::from_size_align(72, 8).map_err(|_| EINVAL)?;
+    let pool = Arc::pin_init(
+        try_pin_init!(Pool {
+            cache: RawCache::new(c"kmemcg_test_space", layout, Options::new().no_merge())?,
+            refs <- PercpuRef::new(GFP_KERNEL),
+        }),
+        GFP_KERNEL,
+    )?;
+    PercpuRef::start(&pool)?;
+    fn bulk<'a>(
+        pool: &Pool,
+        space: &'a mut [MaybeUninit<*mut u8>],
+        flags: Flags,
+    ) -> Result<Bulk<'a, Guard<Pool>>> {
+        Bulk::memory(PercpuRef::tryget_live(pool).ok_or(ENODEV)?, space, flags)
+    }
+    for _ in 0..20 {
+        let (mut one, mut two) = ([MaybeUninit::uninit(); 40], [MaybeUninit::uninit(); 40]);
+        let one = bulk(&pool, &mut one, GFP_KERNEL)?;
+        let disabled = local_interrupt_disable();
+        let two = bulk(&pool, &mut two, GFP_ATOMIC)?;
+        drop(disabled);
+        for (i, memory) in Iterator::chain(one.iter(), two.iter()).enumerate() {
+            // SAFETY: 72 bytes of ours.
+            unsafe { memory.as_ptr().write_bytes(i as u8, 72) };
+        }
+        for (i, memory) in Iterator::chain(one.iter(), two.iter()).enumerate() {
+            // SAFETY: Written above.
+            check_eq!(unsafe { memory.cast::<[u8; 72]>().read() }, [i as u8; 72]);
+        }
+        let disabled = local_interrupt_disable();
+        drop(one);
+        drop(disabled);
+        check_eq!(pool.refs.count(), 1);
+    }
+    let mut space = [MaybeUninit::uninit(); 3];
+    let last = bulk(&pool, &mut space, GFP_KERNEL)?;
+    pool.refs.kill();
+    kernel::sync::rcu::rcu_barrier();
+    check_eq!(RELEASES.get(), 0);
+    check_err!(
+        bulk(&pool, &mut [MaybeUninit::uninit(); 3], GFP_KERNEL),
+        ENODEV
+    );
+    drop(last);
+    check_eq!(RELEASES.get(), 1);
     Ok(())
 }

@@ -9,7 +9,9 @@ use crate::{
         rcu_hash::{RcuHash, Reservation},
     },
     callbacks,
-    support::{cpus_expected, eventually, in_parallel, stays_false, Bell, Counter, HeldGracePeriod},
+    support::{
+        cpus_expected, eventually, in_parallel, stays_false, Bell, Counter, HeldGracePeriod,
+    },
 };
 use kernel::{
     prelude::*,
@@ -72,7 +74,9 @@ fn insert(table: &Table, number: u64, flags: kernel::alloc::Flags) -> Result<boo
 
 fn finds(table: &Table, key: u64) -> bool {
     let guard = rcu::read_lock();
-    table.get(key, &guard).is_some_and(|value| value.number == key)
+    table
+        .get(key, &guard)
+        .is_some_and(|value| value.number == key)
 }
 
 /// None, and more than a million buckets.

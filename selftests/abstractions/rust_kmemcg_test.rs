@@ -31,6 +31,7 @@ mod kmem_cache_rcu;
 mod kmem_cache_scoped;
 mod kmem_cache_typesafe;
 mod percpu_ref;
+mod preempt;
 mod rcu_hash;
 mod rcu_slot;
 mod tracepoint;
@@ -62,6 +63,7 @@ static TOPICS: &[&[support::Test]] = &[
     kmem_cache_rcu::TESTS,
     kmem_cache_typesafe::TESTS,
     percpu_ref::TESTS,
+    preempt::TESTS,
     call_rcu::TESTS,
     rcu_slot::TESTS,
     rcu_hash::TESTS,

@@ -197,11 +197,19 @@ pub(crate) struct HeldGracePeriod {
 
 impl HeldGracePeriod {
     pub(crate) fn new() -> Result<Self> {
+        Self::by(rcu::read_lock)
+    }
+
+    /// By another kind of reader.
+    pub(crate) fn by<G>(reader_begins: fn() -> G) -> Result<Self>
+    where
+        G: 'static,
+    {
         let queue = OwnedQueue::new(c"kmemcg_test_hold", Options::unbound())?;
         let state = Arc::new(Counter::new(), GFP_KERNEL)?;
         let reader = state.clone();
         queue.try_spawn(GFP_KERNEL, move || {
-            let guard = rcu::read_lock();
+            let guard = reader_begins();
             reader.set(1);
             spin_until(|| reader.get() == 2, Delta::from_secs(2));
             drop(guard);

@@ -141,7 +141,7 @@ KMEMCG_CHILD_EVENT(child_kill);
 KMEMCG_CHILD_EVENT(child_condemn);
 /* The destroy failed: the child serves allocations again. */
 KMEMCG_CHILD_EVENT(child_resurrect);
-/* The last reference is gone; the shutdown was admitted and queued. */
+/* The last reference is gone; the shutdown was admitted, its callback is queued. */
 KMEMCG_CHILD_EVENT(child_release);
 /* The last reference is gone; the root is dying, nothing was queued. */
 KMEMCG_CHILD_EVENT(child_suppress);

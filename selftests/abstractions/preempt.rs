@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Readers with preemption disabled, and counts that rely on them.
+
+use crate::{
+    abstractions::{
+        context::Context,
+        exec,
+        once_box::OnceBox,
+        percpu_ref::*,
+        preempt,
+        rcu_slot::RcuSlot,
+        workqueue::{Options, OwnedQueue},
+    },
+    impl_has_percpu_ref,
+    support::{
+        cpus_expected, eventually, in_parallel, stays_false, Bell, Counter, HeldGracePeriod,
+    },
+};
+use kernel::{
+    prelude::*,
+    sync::{rcu, Arc},
+};
+
+tests! { "preempt":
+    guard_holds_a_grace_period_open,
+    kill_waits_for_the_guard,
+    percpu_references_of_live_counts_only,
+    percpu_references_race_with_the_kill,
+    once_box_is_filled_once,
+    once_box_is_filled_by_one_of_many,
+}
+
+static DROPS: Counter = Counter::new();
+static RELEASES: Counter = Counter::new();
+
+#[pin_data]
+struct Session {
+    #[pin]
+    refs: PercpuRef<Session>,
+}
+
+impl_has_percpu_ref! { impl HasPercpuRef for Session { self.refs } }
+
+impl Release for Session {
+    fn release(_this: Arc<Self>) {
+        RELEASES.add();
+    }
+}
+
+fn session() -> Result<Arc<Session>> {
+    rcu::rcu_barrier();
+    RELEASES.set(0);
+    let session = Arc::pin_init(
+        try_pin_init!(Session { refs <- PercpuRef::new(GFP_KERNEL) }),
+        GFP_KERNEL,
+    )?;
+    PercpuRef::start(&session)?;
+    Ok(session)
+}
+
+/// What was taken out of a slot is not dropped before.
+fn guard_holds_a_grace_period_open() -> Result {
+    DROPS.set(0);
+    let slot = RcuSlot::new();
+    check!(slot.publish(Arc::new(Bell(&DROPS), GFP_KERNEL)?).is_ok());
+    let held = HeldGracePeriod::by(preempt::disable)?;
+    let retired = slot.take().ok_or(ENOENT)?;
+    let queue = OwnedQueue::new(c"kmemcg_test_preempt", Options::unbound())?;
+    queue.try_spawn(GFP_KERNEL, move || drop(retired))?;
+    check!(stays_false(|| DROPS.get() != 0));
+    check!(held.is_held());
+    held.release();
+    check!(eventually(|| DROPS.get() == 1));
+    Ok(())
+}
+
+/// The count is not made exact while somebody may have seen it per-CPU.
+fn kill_waits_for_the_guard() -> Result {
+    let session = session()?;
+    let held = HeldGracePeriod::by(preempt::disable)?;
+    check!(session.refs.kill());
+    check!(stays_false(|| RELEASES.get() != 0));
+    check!(!session.refs.is_exact());
+    check!(held.is_held());
+    held.release();
+    check!(eventually(|| RELEASES.get() == 1));
+    check!(session.refs.is_exact());
+    Ok(())
+}
+
+fn percpu(session: &Session) -> Option<Guard<Session>> {
+    PercpuRef::tryget_percpu(session, &preempt::disable())
+}
+
+/// In every context; not of a count that is atomic, or dead.
+fn percpu_references_of_live_counts_only() -> Result {
+    for context in [Context::Task, Context::SoftIrq, Context::HardIrq] {
+        let session = session()?;
+        let guards = Arc::new(Counter::new(), GFP_KERNEL)?;
+        exec::run(
+            context,
+            (session.clone(), guards.clone()),
+            |(session, guards)| {
+                if let Some(guard) = percpu(&session) {
+                    guards.set(session.refs.count());
+                    drop(guard);
+                }
+            },
+        )
+        .map_err(|(error, _)| error)?;
+        check_eq!(guards.get(), 1);
+        check_eq!(session.refs.count(), 0);
+        check!(session.refs.switch_to_atomic());
+        check!(percpu(&session).is_none());
+        check!(PercpuRef::tryget_live(&*session).is_some());
+        check!(session.refs.switch_to_percpu());
+        check!(percpu(&session).is_some());
+        check!(session.refs.kill());
+        check!(percpu(&session).is_none());
+        rcu::rcu_barrier();
+        check_eq!(RELEASES.get(), 1);
+    }
+    Ok(())
+}
+
+/// Whoever got one before the kill keeps the structure; the last one releases it, once.
+fn percpu_references_race_with_the_kill() -> Result {
+    for _ in 0..50 {
+        let session = session()?;
+        let shared = session.clone();
+        let cpus = in_parallel(4, move |worker| {
+            for i in 0..2000 {
+                if worker == 0 && i == 1000 {
+                    shared.refs.kill();
+                }
+                let guard = percpu(&shared).or_else(|| PercpuRef::tryget_live(&*shared));
+                drop(guard.map(|guard| guard.clone()));
+            }
+        })?;
+        check_eq!(cpus, cpus_expected());
+        rcu::rcu_barrier();
+        check_eq!(RELEASES.get(), 1);
+        check!(session.refs.is_zero());
+    }
+    Ok(())
+}
+
+/// The second box is dropped, the first stays until the place is dropped.
+fn once_box_is_filled_once() -> Result {
+    DROPS.set(0);
+    let place = OnceBox::new();
+    check!(place.get().is_none());
+    check!(place.populate(KBox::new((1, Bell(&DROPS)), GFP_KERNEL)?));
+    check!(!place.populate(KBox::new((2, Bell(&DROPS)), GFP_KERNEL)?));
+    check_eq!(DROPS.get(), 1);
+    check_eq!(place.get().map(|value| value.0), Some(1));
+    drop(place);
+    check_eq!(DROPS.get(), 2);
+    drop(OnceBox::<Bell>::default());
+    check_eq!(DROPS.get(), 2);
+    Ok(())
+}
+
+/// All see the same.
+fn once_box_is_filled_by_one_of_many() -> Result {
+    for _ in 0..50 {
+        let place = Arc::new(OnceBox::<usize>::new(), GFP_KERNEL)?;
+        let winners = Arc::new(Counter::new(), GFP_KERNEL)?;
+        let (shared, count) = (place.clone(), winners.clone());
+        in_parallel(4, move |worker| {
+            let Ok(value) = KBox::new(worker, GFP_KERNEL) else {
+                return;
+            };
+            if shared.populate(value) && shared.get() == Some(&worker) {
+                count.add();
+            }
+        })?;
+        check_eq!(winners.get(), 1);
+        check!(place.get().is_some());
+    }
+    Ok(())
+}
