@@ -102,13 +102,13 @@ impl<T> Reservation<T> {
 ///
 /// # Invariants
 ///
-/// There are `1 << bits` heads. Each starts a list of entries, which ends with null, of the keys that
+/// There are `1 << (64 - shift)` heads. Each starts a list of entries, which ends with null, of the keys that
 /// belong there. The table owns each entry, as a `Pin<KBox>`; what it gives up is freed after a grace
 /// period only. Links are written with `count` locked.
 #[pin_data(PinnedDrop)]
 pub struct RcuHash<T: Send + Sync + 'static> {
     heads: KVVec<Link<T>>,
-    bits: u32,
+    shift: u32,
     #[pin]
     count: SpinLockIrq<usize>,
     callbacks: Callbacks,
@@ -139,7 +139,8 @@ impl<T: Send + Sync + 'static> RcuHash<T> {
                 }
                 heads
             },
-            bits,
+            // INVARIANT: So many heads were made above.
+            shift: u64::BITS - bits,
             count <- new_spinlock_irq!(0, "RcuHash::count"),
             callbacks: callbacks.clone(),
             _entries: PhantomData,
@@ -158,7 +159,7 @@ impl<T: Send + Sync + 'static> RcuHash<T> {
     /// While the result is used no grace period ends that begins meanwhile, or `count` is locked.
     #[inline]
     unsafe fn search(&self, key: u64) -> Option<&T> {
-        let mut link = self.heads.get(self.bucket(key))?;
+        let mut link = self.head(key);
         // SAFETY: Null or an entry, by the type invariants. If it is removed meanwhile, it stays
         // for a grace period, and so does what it links to, says the caller.
         while let Some(entry) = unsafe { link.load(Acquire).as_ref() } {
@@ -170,11 +171,13 @@ impl<T: Send + Sync + 'static> RcuHash<T> {
         None
     }
 
-    /// As `hash_64()`.
+    /// The head of the list that a key belongs to, as `hash_64()` says.
     #[inline]
-    fn bucket(&self, key: u64) -> usize {
+    fn head(&self, key: u64) -> &Link<T> {
         const GOLDEN_RATIO_64: u64 = 0x61c8_8646_80b5_83eb;
-        (key.wrapping_mul(GOLDEN_RATIO_64) >> (u64::BITS - self.bits)) as usize
+        let bucket = key.wrapping_mul(GOLDEN_RATIO_64).wrapping_shr(self.shift) as usize;
+        // SAFETY: By the type invariants there are as many heads as `shift` leaves numbers.
+        unsafe { self.heads.get_unchecked(bucket) }
     }
 
     /// Takes the lock of the writers. Context: any.
@@ -231,9 +234,7 @@ impl<T: Send + Sync + 'static> Writer<'_, T> {
     /// Gives it back where its key is in use.
     pub fn insert(&mut self, entry: Pin<KBox<Entry<T>>>) -> Result<(), Pin<KBox<Entry<T>>>> {
         let key = entry.key;
-        let Some(head) = self.hash.heads.get(self.hash.bucket(key)) else {
-            return Err(entry);
-        };
+        let head = self.hash.head(key);
         if self.get(key).is_some() {
             return Err(entry);
         }
@@ -248,9 +249,7 @@ impl<T: Send + Sync + 'static> Writer<'_, T> {
 
     /// Removes an entry, and tells whether there was one. Its value is dropped after a grace period.
     pub fn remove(&mut self, key: u64) -> bool {
-        let Some(mut link) = self.hash.heads.get(self.hash.bucket(key)) else {
-            return false;
-        };
+        let mut link = self.hash.head(key);
         loop {
             let ptr = link.load(Relaxed);
             // SAFETY: Null or an entry, by the type invariants; the lock is held.

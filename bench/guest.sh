@@ -21,8 +21,11 @@ slab_bytes() {
 keep() {
 	local slab
 	echo 3 >/proc/sys/vm/drop_caches
+	# What RCU has still to free is freed then.
+	sleep 2
 	slab=$(slab_bytes)
 	echo "keep $1 $2" >$control/run || fail "keep $1 $2"
+	sleep 2
 	echo "bench: slab_$1 $((($(slab_bytes) - slab) / $2))"
 	echo "keep nothing" >$control/run || fail "keep nothing"
 }
