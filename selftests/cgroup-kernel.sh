@@ -44,6 +44,9 @@ with() {
 	(reset) || fail "it cannot be cleaned up after"
 }
 
+# lacks SIDE OTHER: does nothing pass there, or less than on the other?
+lacks() { [ ! -s "$scratch/$1" ] || grep -qvxFf "$scratch/$1" "$scratch/$2"; }
+
 # compare PROGRAM: what passes without the module passes with it, and the other way round. Some of these tests
 # depend on time, and fail now and then on a slow machine: each has three chances on either side.
 compare() {
@@ -51,8 +54,8 @@ compare() {
 	: >"$scratch/without"
 	: >"$scratch/with"
 	for i in 1 2 3; do
-		[ -s "$scratch/without" ] && ! grep -qvxFf "$scratch/without" "$scratch/with" || without "$1"
-		[ -s "$scratch/with" ] && ! grep -qvxFf "$scratch/with" "$scratch/without" || with "$1"
+		! lacks without with || without "$1"
+		! lacks with without || with "$1"
 		! cmp -s "$scratch/without" "$scratch/with" || break
 	done
 	say "$1: $(grep -c . "$scratch/with") tests pass, $(cat "$scratch/rounds") rounds of others meanwhile"
