@@ -19,7 +19,7 @@ pub mod cgroup;
 pub mod control;
 pub mod protocol;
 
-use abstractions::call_rcu::RcuBarrier;
+use abstractions::unload;
 use kernel::prelude::*;
 
 module! {
@@ -35,14 +35,14 @@ module! {
 struct RustKmemcg {
     control: control::Plane,
     #[pin]
-    barrier: RcuBarrier<Self>,
+    anchor: unload::Anchor<Self>,
 }
 
 impl kernel::InPlaceModule for RustKmemcg {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            barrier <- RcuBarrier::new(),
-            control: control::Plane::new::<Self>(barrier.callbacks())?,
+            anchor <- unload::Anchor::new(),
+            control: control::Plane::new::<Self>(anchor.handle())?,
         })
     }
 }

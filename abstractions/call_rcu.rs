@@ -8,15 +8,10 @@
 //!
 //! # Why a module cannot be unloaded before its callbacks have run
 //!
-//! Callbacks are queued through [`Callbacks`], which only an [`RcuBarrier`] gives out, and that is
-//! pinned in the memory of the module itself: in the structure that `module!` keeps. What is pinned
-//! must be dropped before its memory goes; that is what pinning means. So the barrier is dropped
-//! before the module is gone, and cannot be forgotten, unless by a module that wraps it, in that very
-//! structure, in what never drops its content (`Opaque`, `MaybeUninit`). Its drop
-//!
-//! 1. sets a flag, after which nothing more is queued, and waits for those who had looked before
-//!    (`synchronize_rcu()`: they look and queue in one read-side critical section);
-//! 2. waits for all callbacks that were queued (`rcu_barrier()`).
+//! Callbacks are queued through [`Callbacks`], which are had from the handle of the module's
+//! [`unload::Anchor`]. Whether that is closed, and the queueing, are one RCU read-side critical
+//! section; the drop of the anchor first closes, then waits for such sections, then for all callbacks
+//! that were queued.
 //!
 //! # Examples
 //!
@@ -46,20 +41,16 @@
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
-use super::{helpers, preempt, rcu_slot::Retired};
-use core::{
-    marker::{PhantomData, PhantomPinned},
-    mem::ManuallyDrop,
-};
+use super::{preempt, rcu_slot::Retired, unload};
+use core::{marker::PhantomData, mem::ManuallyDrop};
 use kernel::{
     bindings,
     prelude::*,
     sync::{
-        atomic::{Acquire, AtomicFlag, Full, Release},
+        atomic::{AtomicFlag, Full, Release},
         rcu, Arc,
     },
     types::{NotThreadSafe, Opaque},
-    ModuleMetadata,
 };
 
 /// A `struct rcu_head`, embedded in the `T` that its callback receives.
@@ -198,78 +189,16 @@ unsafe impl<T: Send + 'static> RcuPointer for Pin<KBox<T>> {
 /// Cannot leave the callback that it was made for.
 pub struct InCallback<'a>(PhantomData<&'a mut ()>, NotThreadSafe);
 
-/// Waits, when it is dropped, for the RCU callbacks of the module `M`; see the comment of this file.
-///
-/// Its place is the module's own structure, as the last field, so that what queues callbacks is
-/// dropped before. Context of the drop: may sleep.
-///
-/// # Examples
-///
-/// ```
-/// use kernel::prelude::*;
-/// use rust_kmemcg::abstractions::call_rcu::RcuBarrier;
-/// # use kernel::ModuleMetadata;
-///
-/// #[pin_data]
-/// struct MyModule<M: ModuleMetadata> {
-///     #[pin]
-///     barrier: RcuBarrier<M>,
-/// }
-///
-/// fn init<M: ModuleMetadata>() -> impl PinInit<MyModule<M>, Error> {
-///     try_pin_init!(MyModule { barrier <- RcuBarrier::new() })
-/// }
-/// ```
-#[pin_data(PinnedDrop)]
-pub struct RcuBarrier<M: ModuleMetadata> {
-    callbacks: Callbacks,
-    #[pin]
-    _pin: PhantomPinned,
-    _module: PhantomData<fn() -> M>,
-}
-
-impl<M: ModuleMetadata> RcuBarrier<M> {
-    /// Makes the barrier, in the memory of the module.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL`: somewhere else. `ENOMEM`.
-    pub fn new() -> impl PinInit<Self, Error> {
-        try_pin_init!(&this in Self {
-            callbacks: {
-                let place = this.as_ptr().cast_const().cast();
-                // SAFETY: Compares an address with those of a module that is loaded; a null
-                // pointer is the kernel itself, whose code never goes.
-                if !unsafe { helpers::rust_kmemcg_in_module(place, M::THIS_MODULE.as_ptr()) } {
-                    return Err(EINVAL);
-                }
-                Callbacks(Arc::new(AtomicFlag::new(false), GFP_KERNEL)?)
-            },
-            _pin: PhantomPinned,
-            _module: PhantomData,
-        })
-    }
-
-    /// What callbacks are queued through.
-    pub fn callbacks(&self) -> &Callbacks {
-        &self.callbacks
-    }
-}
-
-#[pinned_drop]
-impl<M: ModuleMetadata> PinnedDrop for RcuBarrier<M> {
-    fn drop(self: Pin<&mut Self>) {
-        self.callbacks.0.store(true, Release);
-        rcu::synchronize_rcu();
-        rcu::rcu_barrier();
-    }
-}
-
-/// Queues RCU callbacks, as long as the [`RcuBarrier`] that it came from exists.
+/// Queues RCU callbacks, as long as the module's [`unload::Anchor`] exists.
 #[derive(Clone)]
-pub struct Callbacks(Arc<AtomicFlag>);
+pub struct Callbacks(unload::Handle);
 
 impl Callbacks {
+    /// For the module that the handle is of, which is the one whose callbacks these are.
+    pub fn new(handle: &unload::Handle) -> Self {
+        Self(handle.clone())
+    }
+
     /// Calls [`RcuCallback::run`] with `this` after a grace period.
     ///
     /// Stands on `call_rcu()`. Context: any but NMI; does not sleep.
@@ -277,7 +206,7 @@ impl Callbacks {
     /// # Errors
     ///
     /// Gives `this` back when its head is queued already, through another `Arc`; or when the module
-    /// is being unloaded, and its [`RcuBarrier`] was dropped.
+    /// is being unloaded, and its [`unload::Anchor`] is being dropped.
     pub fn call<P>(&self, this: P) -> Result<(), P>
     where
         P: RcuPointer,
@@ -320,11 +249,11 @@ impl Callbacks {
         // SAFETY: Alive, says the caller.
         let head = unsafe { &*raw }.rcu_head();
         let guard = preempt::disable();
-        let queued = !self.0.load(Acquire) && !head.queued.xchg(true, Full);
+        let queued = !self.0.is_closed() && !head.queued.xchg(true, Full);
         if queued {
             // SAFETY: The head is not queued, as we set the flag, and stays until the callback,
-            // says the caller. So does its code: the `RcuBarrier` was not dropped when we looked,
-            // and its drop waits first for us, who are a reader, then for the callback.
+            // says the caller. So does its code: the anchor was not closed when we looked, and its
+            // drop waits first for us, who are a reader, then for the callback.
             unsafe { bindings::call_rcu(head.head.get(), Some(callback::<T>)) };
         }
         drop(guard);

@@ -26,7 +26,7 @@
 //!
 //! C header: [`include/linux/cgroup.h`](srctree/include/linux/cgroup.h)
 
-use super::{helpers, rcu_slot::Reader, tracepoint::Probe};
+use super::{helpers, rcu_slot::Reader, tracepoint::Probe, unload};
 use core::{
     ops::Deref,
     ptr::{self, NonNull},
@@ -271,11 +271,13 @@ pub trait Watch: Send + Sync + 'static {
 
 /// Tells a [`Watch`] of the cgroups of the unified hierarchy that come and go.
 ///
-/// Dropping it waits until nobody is being told. Context of the drop: may sleep.
+/// Dropping it waits until nobody is being told. Context of the drop: may sleep. One that is never
+/// dropped keeps its module for ever: `rmmod` waits.
 pub struct Watcher<T: Watch> {
-    /// Dropped before `watch`, which they use.
+    /// Dropped before the others, which they use.
     _probes: [Probe; 3],
     watch: Arc<T>,
+    _hold: unload::Hold,
 }
 
 impl<T: Watch> Watcher<T> {
@@ -284,16 +286,14 @@ impl<T: Watch> Watcher<T> {
     ///
     /// # Errors
     ///
-    /// `ENOENT`: the kernel has not got these tracepoints. `ENOMEM`.
-    ///
-    /// # Safety
-    ///
-    /// What this returns is dropped, not forgotten, before the code of `T` goes.
-    pub unsafe fn new(watch: Arc<T>) -> Result<Self> {
+    /// `ENOENT`: the kernel has not got these tracepoints. `ENOMEM`. `ENODEV`: the module is being
+    /// unloaded.
+    pub fn new(watch: Arc<T>, module: &unload::Handle) -> Result<Self> {
+        let hold = module.hold()?;
         let data = ptr::from_ref(&*watch).cast_mut().cast::<c_void>();
         // SAFETY: The functions have the arguments of these tracepoints, which have the same three;
-        // `data` lives as long as the probes. They do what `Watch` may do in this context. That
-        // they are dropped in time the caller promises.
+        // `data` lives as long as the probes. They do what `Watch` may do in this context. The
+        // hold is dropped after them, so their code is there.
         let probes = unsafe {
             [
                 Probe::new(c"cgroup_mkdir", mkdir::<T> as *mut c_void, data)?,
@@ -304,6 +304,7 @@ impl<T: Watch> Watcher<T> {
         Ok(Self {
             _probes: probes,
             watch,
+            _hold: hold,
         })
     }
 }

@@ -12,7 +12,7 @@
 //!
 //! ```
 //! use kernel::{prelude::*, seq_print, sync::Arc, ModuleMetadata};
-//! use rust_kmemcg::abstractions::debugfs::*;
+//! use rust_kmemcg::abstractions::{debugfs::*, unload};
 //!
 //! static FILES: [File<u32>; 1] = [File {
 //!     name: c"answer",
@@ -20,8 +20,8 @@
 //!     store: None,
 //! }];
 //!
-//! fn example<M: ModuleMetadata + 'static>() -> Result {
-//!     let folder = Folder::new::<M>(c"example", Arc::new(42, GFP_KERNEL)?, &FILES)?;
+//! fn example<M: ModuleMetadata + 'static>(module: &unload::Handle) -> Result {
+//!     let folder = Folder::new::<M>(c"example", Arc::new(42, GFP_KERNEL)?, &FILES, module)?;
 //!     drop(folder); // The files are gone, and nobody is in them.
 //!     Ok(())
 //! }
@@ -29,6 +29,7 @@
 //!
 //! C header: [`include/linux/debugfs.h`](srctree/include/linux/debugfs.h)
 
+use super::unload;
 use core::{marker::PhantomData, ptr};
 use kernel::{
     bindings,
@@ -64,7 +65,7 @@ struct Node<T: 'static> {
 /// A folder at the top of debugfs, with its files.
 ///
 /// Dropping it removes them and waits for whoever is reading or writing. Context of the drop: may
-/// sleep.
+/// sleep. A folder that is never dropped keeps its module for ever: `rmmod` waits.
 ///
 /// # Invariants
 ///
@@ -73,6 +74,8 @@ pub struct Folder<T: 'static> {
     dentry: *mut bindings::dentry,
     nodes: KVec<Node<T>>,
     data: Arc<T>,
+    /// The operations of the files are code of the module.
+    _hold: unload::Hold,
 }
 
 // SAFETY: May be removed from any thread; `T` is shared with whoever uses the files.
@@ -87,12 +90,15 @@ impl<T: Send + Sync + 'static> Folder<T> {
     ///
     /// # Errors
     ///
-    /// `EEXIST`, `ENOMEM`; `ENODEV` or `EPERM` where debugfs is switched off.
+    /// `EEXIST`, `ENOMEM`; `ENODEV` or `EPERM` where debugfs is switched off; `ENODEV` where the
+    /// module is being unloaded.
     pub fn new<M: ModuleMetadata + 'static>(
         name: &CStr,
         data: Arc<T>,
         files: &'static [File<T>],
+        module: &unload::Handle,
     ) -> Result<Self> {
+        let hold = module.hold()?;
         let mut nodes = KVec::with_capacity(files.len(), GFP_KERNEL)?;
         for file in files {
             nodes.push(Node { data: &*data, file }, GFP_KERNEL)?;
@@ -103,6 +109,7 @@ impl<T: Send + Sync + 'static> Folder<T> {
             dentry: from_err_ptr(dentry)?,
             nodes,
             data,
+            _hold: hold,
         };
         for node in folder.nodes.iter() {
             let mode = match (node.file.show.is_some(), node.file.store.is_some()) {

@@ -27,6 +27,8 @@ pub mod rcu_slot;
 pub mod ticks;
 pub mod trace;
 pub mod tracepoint;
+pub mod unload;
+pub mod wait_group;
 pub mod workqueue;
 
 /// Declarations of `include/helpers.h`, made by bindgen when the module is built.

@@ -15,7 +15,7 @@
 //!
 //! ```
 //! use kernel::{prelude::*, sync::Arc};
-//! use rust_kmemcg::{abstractions::percpu_ref::*, impl_has_percpu_ref};
+//! use rust_kmemcg::{abstractions::{percpu_ref::*, unload}, impl_has_percpu_ref};
 //!
 //! #[pin_data]
 //! struct Session {
@@ -30,12 +30,12 @@
 //!     fn release(_this: Arc<Self>) {}
 //! }
 //!
-//! fn example() -> Result {
+//! fn example(module: &unload::Handle) -> Result {
 //!     let session = Arc::pin_init(
 //!         try_pin_init!(Session { refs <- PercpuRef::new(GFP_KERNEL) }),
 //!         GFP_KERNEL,
 //!     )?;
-//!     PercpuRef::start(&session)?;
+//!     PercpuRef::start(&session, module.hold()?)?;
 //!     let guard = PercpuRef::tryget_live(&*session).ok_or(ENODEV)?;
 //!     session.refs.kill();
 //!     assert!(PercpuRef::tryget_live(&*session).is_none());
@@ -44,13 +44,14 @@
 //! }
 //! ```
 //!
-//! A count that was killed calls into the module once more, after a grace period. Before the module
-//! goes, it waits for that: by an [`RcuBarrier`](super::call_rcu::RcuBarrier), or `rcu_barrier()`.
+//! A count that was killed calls into the module once more, after a grace period or when the last
+//! reference is put. So it has a [`Hold`](unload::Hold) on the module from its start until that call
+//! has returned: who never kills a count, or forgets a guard, makes `rmmod` wait for ever.
 //!
 //! C header: [`include/linux/percpu-refcount.h`](srctree/include/linux/percpu-refcount.h)
 
-use super::{gfp, helpers, rcu_slot::Reader};
-use core::{marker::PhantomData, ops::Deref, ptr::NonNull};
+use super::{gfp, helpers, rcu_slot::Reader, unload};
+use core::{cell::UnsafeCell, marker::PhantomData, ops::Deref, ptr::NonNull};
 use kernel::{
     alloc::Flags,
     bindings,
@@ -69,13 +70,16 @@ use kernel::{
 ///
 /// - `inner` is initialised, with `release_callback` as its release function and with
 ///   `PERCPU_REF_ALLOW_REINIT`.
-/// - In every phase but `IDLE` the count owns one `Arc<T>` of the structure that contains it. In
-///   `IDLE` the count is zero and dead, and there is no reference.
+/// - In every phase but `IDLE` the count owns one `Arc<T>` of the structure that contains it, and a
+///   `hold` on the module. In `IDLE` the count is zero and dead, and there is no reference.
+/// - `hold` is written by who brought the count from `IDLE` to `STARTING`, and taken by the release
+///   callback before it brings it back.
 #[pin_data(PinnedDrop)]
 pub struct PercpuRef<T> {
     #[pin]
     inner: Opaque<bindings::percpu_ref>,
     phase: Atomic<u64>,
+    hold: UnsafeCell<Option<unload::Hold>>,
     _counts: PhantomData<fn(T) -> T>,
 }
 
@@ -187,22 +191,25 @@ impl<T: Release> PercpuRef<T> {
                 })
             }),
             phase: Atomic::new(IDLE),
+            hold: UnsafeCell::new(None),
             _counts: PhantomData,
         })
     }
 
-    /// Makes an idle count live. It owns a clone of `this` until the release callback.
+    /// Makes an idle count live. It owns a clone of `this`, and the hold, until the release callback.
     ///
     /// Stands on `percpu_ref_reinit()`. Context: may sleep.
     ///
     /// # Errors
     ///
     /// `EBUSY`: the count is not idle; nothing was changed.
-    pub fn start(this: &Arc<T>) -> Result {
+    pub fn start(this: &Arc<T>, hold: unload::Hold) -> Result {
         let refs = this.percpu_ref();
         let starting = refs.transition(IDLE, STARTING).ok_or(EBUSY)?;
-        // INVARIANT: The count owns this `Arc` from here.
+        // INVARIANT: The count owns this `Arc` and the hold from here.
         let _ = Arc::into_raw(this.clone());
+        // SAFETY: By the type invariants nobody else uses it in this phase, which is ours alone.
+        unsafe { *refs.hold.get() = Some(hold) };
         // SAFETY: Initialised, and ours alone in this phase; by the invariant of `IDLE` it is
         // zero and dead, as `percpu_ref_reinit()` demands.
         unsafe { bindings::percpu_ref_reinit(refs.inner.get()) };
@@ -454,7 +461,9 @@ unsafe extern "C" fn release_callback<T: Release>(ptr: *mut bindings::percpu_ref
     let this = unsafe { container::<T>(ptr) };
     // SAFETY: By the type invariants the count owns an `Arc` of it; it is alive.
     let refs = unsafe { &*this }.percpu_ref();
-    // INVARIANT: The count is zero and dead; its `Arc` is taken over below.
+    // SAFETY: By the type invariants it is ours, as long as the phase is not `IDLE`.
+    let hold = unsafe { (*refs.hold.get()).take() };
+    // INVARIANT: The count is zero and dead; its hold was taken, its `Arc` is taken over below.
     let mut now = refs.phase.load(Relaxed);
     // At most a concurrent `kill()` moves the phase, once, from `KILLING` to `KILLED`.
     while let Err(seen) = refs.phase.cmpxchg(now, now & !PHASE, Full) {
@@ -462,6 +471,9 @@ unsafe extern "C" fn release_callback<T: Release>(ptr: *mut bindings::percpu_ref
     }
     // SAFETY: This is the `Arc` of `start()`; the phase was not `IDLE`, so nobody took it yet.
     T::release(unsafe { Arc::from_raw(this) });
+    // What is left of this function is in the RCU read-side critical section of `percpu_ref_put()`,
+    // which the module's anchor waits for.
+    drop(hold);
 }
 
 /// A reference counted by the [`PercpuRef`] of `T`. Keeps the `T` alive.

@@ -14,10 +14,10 @@
 //!
 //! ```
 //! use kernel::prelude::*;
-//! use rust_kmemcg::abstractions::workqueue::*;
+//! use rust_kmemcg::abstractions::{unload, workqueue::*};
 //!
-//! fn example() -> Result {
-//!     let queue = OwnedQueue::new(c"example", Options::unbound().max_active(4))?;
+//! fn example(module: &unload::Handle) -> Result {
+//!     let queue = OwnedQueue::new(c"example", Options::unbound().max_active(4), module)?;
 //!     queue.try_spawn(GFP_KERNEL, || pr_info!("in a worker\n"))?;
 //!     queue.flush();
 //!     Ok(()) // Dropped here: drained and destroyed.
@@ -26,12 +26,16 @@
 //!
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 
+use super::{
+    unload,
+    wait_group::{Member, WaitGroup},
+};
 use core::ptr::{self, NonNull};
 use kernel::{
     alloc::{AllocError, Flags},
     bindings,
     prelude::*,
-    sync::{new_condvar, new_spinlock_irq, Arc, CondVar, SpinLockIrq},
+    sync::{new_spinlock_irq, Arc, SpinLockIrq},
     time::Jiffies,
     workqueue::{
         impl_has_delayed_work, new_delayed_work, DelayedWork, HasWork, Queue, RawWorkItem, Work,
@@ -116,16 +120,19 @@ impl Options {
 /// A workqueue that is drained and destroyed when it is dropped.
 ///
 /// The drop waits for delayed items too, as long as their delay is. It sleeps, and must not happen
-/// in a work item of the queue itself: it would wait for itself.
+/// in a work item of the queue itself: it would wait for itself. A queue that is never dropped keeps
+/// its module for ever: `rmmod` waits.
 ///
 /// # Invariants
 ///
-/// The pointer is a live workqueue that nobody else destroys. `delayed` counts the items whose
-/// timer may still lead to it.
+/// The pointer is a live workqueue that nobody else destroys. `delayed` has a member for each item
+/// whose timer may still lead to it.
 pub struct OwnedQueue {
     ptr: NonNull<bindings::workqueue_struct>,
     options: Options,
-    delayed: Arc<Delayed>,
+    delayed: WaitGroup,
+    /// The items are code of the module.
+    _hold: unload::Hold,
 }
 
 // SAFETY: A workqueue may be used and destroyed from any thread.
@@ -134,22 +141,23 @@ unsafe impl Send for OwnedQueue {}
 unsafe impl Sync for OwnedQueue {}
 
 impl OwnedQueue {
-    /// Makes a queue.
+    /// Makes a queue, for items of the module.
     ///
     /// Stands on `alloc_workqueue()`. Context: may sleep.
     ///
     /// # Errors
     ///
     /// `ENOMEM`; `EINVAL` where more than `WQ_MAX_ACTIVE` items are to run at a time, or the name is
-    /// longer than the kernel keeps (31 bytes).
-    pub fn new(name: &CStr, options: Options) -> Result<Self> {
+    /// longer than the kernel keeps (31 bytes); `ENODEV` where the module is being unloaded.
+    pub fn new(name: &CStr, options: Options, module: &unload::Handle) -> Result<Self> {
         /// `WQ_NAME_LEN`: C cuts a name that is longer.
         const NAME_LEN: usize = 32;
         let name_fits = name.to_bytes_with_nul().len() <= NAME_LEN;
         if options.max_active > bindings::wq_consts_WQ_MAX_ACTIVE || !name_fits {
             return Err(EINVAL);
         }
-        let delayed = Arc::pin_init(Delayed::new(), GFP_KERNEL)?;
+        let hold = module.hold()?;
+        let delayed = WaitGroup::new()?;
         // SAFETY: The format takes one string, which is copied.
         let ptr = unsafe {
             bindings::alloc_workqueue_noprof(
@@ -164,6 +172,7 @@ impl OwnedQueue {
             ptr: NonNull::new(ptr).ok_or(ENOMEM)?,
             options,
             delayed,
+            _hold: hold,
         })
     }
 
@@ -251,7 +260,7 @@ impl OwnedQueue {
             pin_init!(DelayedClosure {
                 dwork <- new_delayed_work!("OwnedQueue::try_spawn_after"),
                 // INVARIANT: Counted until the closure has run or was cancelled.
-                work <- new_spinlock_irq!(Some((work, self.delayed.clone().begin()))),
+                work <- new_spinlock_irq!(Some((work, self.delayed.join()))),
             }),
             flags,
         )
@@ -310,55 +319,12 @@ unsafe fn reclaim<T>(item: &Arc<T>, cancelled: bool) -> Option<Arc<T>> {
     cancelled.then(|| unsafe { Arc::from_raw(Arc::as_ptr(item)) })
 }
 
-/// Counts the delayed items of a queue.
-#[pin_data]
-struct Delayed {
-    #[pin]
-    count: SpinLockIrq<usize>,
-    #[pin]
-    none: CondVar,
-}
-
-impl Delayed {
-    fn new() -> impl PinInit<Self> {
-        pin_init!(Self {
-            count <- new_spinlock_irq!(0, "OwnedQueue::delayed"),
-            none <- new_condvar!("OwnedQueue::delayed"),
-        })
-    }
-
-    fn begin(self: Arc<Self>) -> Token {
-        *self.count.lock() += 1;
-        Token(self)
-    }
-
-    fn wait(&self) {
-        let mut count = self.count.lock();
-        while *count != 0 {
-            self.none.wait(&mut count);
-        }
-    }
-}
-
-/// One delayed item.
-struct Token(Arc<Delayed>);
-
-impl Drop for Token {
-    fn drop(&mut self) {
-        let mut count = self.0.count.lock();
-        *count -= 1;
-        if *count == 0 {
-            self.0.none.notify_all();
-        }
-    }
-}
-
 #[pin_data]
 struct DelayedClosure<F> {
     #[pin]
     dwork: DelayedWork<Self>,
     #[pin]
-    work: SpinLockIrq<Option<(F, Token)>>,
+    work: SpinLockIrq<Option<(F, Member)>>,
 }
 
 impl_has_delayed_work! {
@@ -370,9 +336,9 @@ impl<F: FnOnce() + Send + Unpin + 'static> WorkItem for DelayedClosure<F> {
 
     fn run(this: Arc<Self>) {
         let work = this.work.lock().take();
-        if let Some((work, token)) = work {
+        if let Some((work, member)) = work {
             work();
-            drop(token);
+            drop(member);
         }
     }
 }
@@ -385,7 +351,7 @@ impl<F: FnOnce() + Send + Unpin + 'static> DelayedItem<F> {
     pub fn cancel(self) -> Option<F> {
         cancel_delayed(&self.0);
         let work = self.0.work.lock().take();
-        work.map(|(work, _token)| work)
+        work.map(|(work, _member)| work)
     }
 }
 

@@ -39,8 +39,8 @@ mod release;
 mod world;
 
 use abstractions::{
-    call_rcu::RcuBarrier,
     debugfs::{File, Folder},
+    unload,
 };
 use kernel::{
     prelude::*,
@@ -130,13 +130,13 @@ struct RustKmemcgBench {
     control: Folder<Control>,
     twin: ffi::Twin,
     #[pin]
-    barrier: RcuBarrier<Self>,
+    anchor: unload::Anchor<Self>,
 }
 
 impl kernel::InPlaceModule for RustKmemcgBench {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            barrier <- RcuBarrier::new(),
+            anchor <- unload::Anchor::new(),
             twin: ffi::Twin::new()?,
             control: Folder::new::<Self>(
                 c"rust_kmemcg_bench",
@@ -144,11 +144,12 @@ impl kernel::InPlaceModule for RustKmemcgBench {
                     try_pin_init!(Control {
                         results <- new_mutex!(Results(KVec::new())),
                         kept <- new_mutex!(None),
-                        world <- World::new(barrier.callbacks()),
+                        world <- World::new(anchor.handle()),
                     }),
                     GFP_KERNEL,
                 )?,
                 &FILES,
+                anchor.handle(),
             )?,
         })
     }

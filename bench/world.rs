@@ -3,7 +3,7 @@
 //! Roots, groups and children to measure with.
 
 use crate::{
-    abstractions::{call_rcu::Callbacks, kmem_cache::Options},
+    abstractions::{kmem_cache::Options, unload},
     cgroup::Cgroups,
     ffi::Plain,
     protocol::{Group, Kmemcg, Root},
@@ -30,11 +30,11 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(callbacks: &Callbacks) -> impl PinInit<Self, Error> + '_ {
-        let kmemcg = Arc::pin_init(Kmemcg::new(callbacks), GFP_KERNEL);
+    pub(crate) fn new(module: &unload::Handle) -> impl PinInit<Self, Error> + '_ {
+        let kmemcg = Arc::pin_init(Kmemcg::new(module), GFP_KERNEL);
         try_pin_init!(Self {
             kmemcg: kmemcg?,
-            cgroups: Arc::pin_init(Cgroups::new(kmemcg, callbacks), GFP_KERNEL)?,
+            cgroups: Arc::pin_init(Cgroups::new(kmemcg, module), GFP_KERNEL)?,
             names: Atomic::new(1),
         })
     }

@@ -9,6 +9,7 @@ use crate::{
         cgroup::{Cgroup, Watch, MAX_PATH},
         rcu_hash::{RcuHash, Reservation},
         rcu_slot::Reader,
+        unload,
         workqueue::{Options, OwnedQueue},
     },
     protocol::{Group, Kmemcg, NewGroup, MAX_GROUPS},
@@ -42,16 +43,17 @@ pub(super) struct Follow {
 impl_has_work! { impl HasWork<Self> for Follow { self.again } }
 
 impl Follow {
-    pub(super) fn new(kmemcg: &Arc<Kmemcg>, callbacks: &Callbacks) -> Result<Arc<Self>> {
+    pub(super) fn new(kmemcg: &Arc<Kmemcg>, module: &unload::Handle) -> Result<Arc<Self>> {
+        let callbacks = Callbacks::new(module);
         Arc::pin_init(
             try_pin_init!(Self {
                 kmemcg: kmemcg.clone(),
-                table <- RcuHash::new(MAX_GROUPS.ilog2(), callbacks),
+                table <- RcuHash::new(MAX_GROUPS.ilog2(), &callbacks),
                 closed: AtomicFlag::new(false),
                 missed: Atomic::new(0),
                 walks: Atomic::new(0),
                 again <- new_work!("rust_kmemcg::Follow::again"),
-                queue: OwnedQueue::new(c"rust_kmemcg_cgroup", Options::unbound())?,
+                queue: OwnedQueue::new(c"rust_kmemcg_cgroup", Options::unbound(), module)?,
             }),
             GFP_KERNEL,
         )

@@ -23,9 +23,9 @@ mod follow;
 
 use crate::{
     abstractions::{
-        call_rcu::Callbacks,
         cgroup::{Cgroup, Memcg, Watcher},
         rcu_slot::{RcuSlot, Reader},
+        unload,
     },
     protocol::{FindGroup, Group, Kmemcg, Root},
 };
@@ -41,7 +41,7 @@ use kernel::{
 #[pin_data(PinnedDrop)]
 pub struct Cgroups {
     kmemcg: Arc<Kmemcg>,
-    callbacks: Callbacks,
+    module: unload::Handle,
     /// Where the allocation path finds the groups.
     found: RcuSlot<Follow>,
     #[pin]
@@ -60,11 +60,11 @@ pub struct Status {
 
 impl Cgroups {
     /// Binds nothing yet. Context: may sleep.
-    pub fn new(kmemcg: &Arc<Kmemcg>, callbacks: &Callbacks) -> impl PinInit<Self> {
-        let (kmemcg, callbacks) = (kmemcg.clone(), callbacks.clone());
+    pub fn new(kmemcg: &Arc<Kmemcg>, module: &unload::Handle) -> impl PinInit<Self> {
+        let (kmemcg, module) = (kmemcg.clone(), module.clone());
         pin_init!(Self {
             kmemcg,
-            callbacks,
+            module,
             found: RcuSlot::new(),
             attached <- new_mutex!(None, "Cgroups::attached"),
         })
@@ -81,11 +81,8 @@ impl Cgroups {
         if attached.is_some() {
             return Err(EBUSY);
         }
-        let follow = Follow::new(&self.kmemcg, &self.callbacks)?;
-        // SAFETY: Dropped by `Attachment`, which is dropped here where something fails, or is part of
-        // `self`; and that is part of the control plane, which the module drops when it goes.
-        let watcher = unsafe { Watcher::new(follow.clone()) };
-        let new = match watcher {
+        let follow = Follow::new(&self.kmemcg, &self.module)?;
+        let new = match Watcher::new(follow.clone(), &self.module) {
             Ok(watcher) => Attachment(Some(watcher)),
             Err(error) => {
                 // One of the tracepoints may have told of cgroups already.

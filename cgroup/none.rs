@@ -3,7 +3,7 @@
 //! Groups that are real cgroups: what is left of that on a kernel without `CONFIG_CGROUPS`.
 
 use crate::{
-    abstractions::{call_rcu::Callbacks, rcu_slot::Reader},
+    abstractions::{rcu_slot::Reader, unload},
     protocol::{FindGroup, Group, Kmemcg, Root},
 };
 use core::convert::Infallible;
@@ -34,7 +34,7 @@ impl Memcg {
 
 impl Cgroups {
     /// Binds nothing.
-    pub fn new(_kmemcg: &Arc<Kmemcg>, _callbacks: &Callbacks) -> impl PinInit<Self> {
+    pub fn new(_kmemcg: &Arc<Kmemcg>, _module: &unload::Handle) -> impl PinInit<Self> {
         pin_init::init!(Self {})
     }
 

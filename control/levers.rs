@@ -10,6 +10,7 @@ use super::Control;
 use crate::{
     abstractions::{
         debugfs::File,
+        unload,
         workqueue::{Options, OwnedQueue},
     },
     protocol::Stall,
@@ -63,11 +64,11 @@ pub(super) struct Levers {
 }
 
 impl Levers {
-    pub(super) fn new() -> Result<Self> {
+    pub(super) fn new(module: &unload::Handle) -> Result<Self> {
         Ok(Self {
             held: None,
             stalled: None,
-            queue: OwnedQueue::new(c"rust_kmemcg_levers", Options::unbound())?,
+            queue: OwnedQueue::new(c"rust_kmemcg_levers", Options::unbound(), module)?,
         })
     }
 

@@ -27,8 +27,8 @@ mod roots;
 
 use crate::{
     abstractions::{
-        call_rcu::Callbacks,
         debugfs::{File, Folder},
+        unload,
     },
     cgroup::Cgroups,
     protocol::Kmemcg,
@@ -74,19 +74,19 @@ impl Plane {
     /// # Errors
     ///
     /// `ENOMEM`; `ENODEV` or `EPERM` where debugfs is switched off.
-    pub fn new<M: ModuleMetadata + 'static>(callbacks: &Callbacks) -> Result<Self> {
-        let kmemcg = Arc::pin_init(Kmemcg::new(callbacks), GFP_KERNEL)?;
+    pub fn new<M: ModuleMetadata + 'static>(module: &unload::Handle) -> Result<Self> {
+        let kmemcg = Arc::pin_init(Kmemcg::new(module), GFP_KERNEL)?;
         let control = Arc::pin_init(
             try_pin_init!(Control {
                 objects <- kernel::new_mutex!(KVec::new(), "rust_kmemcg::objects"),
-                levers <- kernel::new_mutex!(levers::Levers::new()?, "rust_kmemcg::levers"),
-                cgroups: Arc::pin_init(Cgroups::new(&kmemcg, callbacks), GFP_KERNEL)?,
+                levers <- kernel::new_mutex!(levers::Levers::new(module)?, "rust_kmemcg::levers"),
+                cgroups: Arc::pin_init(Cgroups::new(&kmemcg, module), GFP_KERNEL)?,
                 kmemcg,
             }),
             GFP_KERNEL,
         )?;
         Ok(Self {
-            _folder: Folder::new::<M>(c"rust_kmemcg", control, &FILES)?,
+            _folder: Folder::new::<M>(c"rust_kmemcg", control, &FILES, module)?,
         })
     }
 }

@@ -97,7 +97,7 @@ impl Request {
         // Is the root dying? If that is set later, the flush waits for this work, and the
         // destroyer finds the child in the list.
         root.gate().enter().adopt(&child, listed)?;
-        PercpuRef::start(&child)?;
+        PercpuRef::start(&child, root.gate().hold())?;
         // An asynchronous destroy may come at any moment. While this is held nothing is released: the
         // child is either refused here, or published alive.
         let reference = PercpuRef::tryget_live(&*child).ok_or(ENODEV)?;

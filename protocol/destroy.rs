@@ -18,7 +18,7 @@ pub(super) fn destroy(root: &Arc<Root>) -> Result {
     match drained.destroy() {
         Ok(()) => Ok(()),
         Err(drained) => {
-            drained.hand_back()?;
+            drained.hand_back();
             Err(EBUSY)
         }
     }
@@ -124,9 +124,8 @@ impl<'a> Drained<'a> {
     }
 
     /// Makes the root what it was before, and lets go on what was suppressed meanwhile.
-    fn hand_back(self) -> Result {
+    fn hand_back(self) {
         let root = self.0;
-        let mut result = Ok(());
         // While the flag is set nobody else kills or deactivates.
         for_each_child(root, |child| {
             let reference = PercpuRef::tryget(&**child);
@@ -143,10 +142,13 @@ impl<'a> Drained<'a> {
                 Some(reference) => {
                     kernel::warn_on!(!PercpuRef::resurrect(&reference));
                 }
-                None => result = PercpuRef::start(child),
+                None => {
+                    // Its count is idle, as it was released, and nobody else starts it.
+                    let hold = root.gate().hold();
+                    kernel::warn_on!(PercpuRef::start(child, hold).is_err());
+                }
             }
         });
         root.gate().enter().clear_dying(root);
-        result
     }
 }

@@ -12,7 +12,7 @@ use super::{
 use crate::abstractions::{
     call_rcu::{Callbacks, InCallback},
     rcu_slot::Retired,
-    trace,
+    trace, unload,
     workqueue::{Options, OwnedQueue},
 };
 use kernel::{
@@ -38,17 +38,21 @@ const MAX_ACTIVE: u32 = 16;
 pub(super) struct Releases {
     queue: OwnedQueue,
     callbacks: Callbacks,
+    /// Children take theirs from this one: that cannot fail.
+    hold: unload::Hold,
     stalled: AtomicFlag,
 }
 
 impl Releases {
-    pub(super) fn new(callbacks: &Callbacks) -> Result<Self> {
+    pub(super) fn new(module: &unload::Handle) -> Result<Self> {
         Ok(Self {
             queue: OwnedQueue::new(
                 c"rust_kmemcg",
                 Options::unbound().mem_reclaim().max_active(MAX_ACTIVE),
+                module,
             )?,
-            callbacks: callbacks.clone(),
+            callbacks: Callbacks::new(module),
+            hold: module.hold()?,
             stalled: AtomicFlag::new(false),
         })
     }
@@ -155,6 +159,11 @@ impl Gate {
         if self.enter().has_children() {
             self.kill_barrier();
         }
+    }
+
+    /// A hold on the module, for a child.
+    pub(super) fn hold(&self) -> unload::Hold {
+        self.releases.hold.clone()
     }
 
     /// Waits until every `percpu_ref_kill()` before it has made its count exact.

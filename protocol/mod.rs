@@ -75,7 +75,7 @@ pub use group::{Group, NewGroup, MAX_GROUPS};
 pub use root::{FindGroup, Handle, Object, Objects, Root};
 pub use stats::{Counter, Stats};
 
-use crate::abstractions::{call_rcu::Callbacks, kmem_cache::Options, trace};
+use crate::abstractions::{kmem_cache::Options, trace, unload};
 use core::alloc::Layout;
 use gate::Releases;
 use group::Groups;
@@ -103,11 +103,11 @@ pub struct Kmemcg {
 
 impl Kmemcg {
     /// Makes an empty set: no root, and the top of the tree of groups.
-    pub fn new(callbacks: &Callbacks) -> impl PinInit<Self, Error> + '_ {
+    pub fn new(module: &unload::Handle) -> impl PinInit<Self, Error> + '_ {
         try_pin_init!(Self {
             roots <- kernel::new_mutex!(KVec::new(), "Kmemcg::roots"),
             groups: Groups::new()?,
-            releases: Arc::new(Releases::new(callbacks)?, GFP_KERNEL)?,
+            releases: Arc::new(Releases::new(module)?, GFP_KERNEL)?,
             next_root: Atomic::new(1),
         })
     }

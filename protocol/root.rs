@@ -94,7 +94,7 @@ impl Root {
         let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
         // Nothing can fail from here: what is listed is taken apart by a destroy only.
         root.gate.enter().adopt(&own, node)?;
-        PercpuRef::start(&own)?;
+        PercpuRef::start(&own, root.gate.hold())?;
         root.own.publish(own).map_err(|_| EEXIST)?;
         Ok(root)
     }

@@ -27,14 +27,17 @@
 //! Why no object can be alive in step 5: each holds a reference, so the count was not zero, so
 //! step 4 did not happen. Why step 5 happens once: the count owned one `Arc`, and step 4 took it.
 //!
-//! Why the code of all this is still there: the worker's queue belongs to a [`Reaper`], which the
-//! module keeps. Dropping it waits until the last of its caches is destroyed and the work that did
-//! it has returned.
+//! Why the code of all this is still there: the count has a [`Hold`](unload::Hold) on the module
+//! until step 4 has returned, and the worker's queue, which belongs to a [`Reaper`], has another one.
+//! Dropping the reaper waits until the last of its caches is destroyed and the work that did it has
+//! returned; and one that is never dropped keeps the module.
 
 use super::{layout_of, Object, Options, Owner, RawCache};
 use crate::{
     abstractions::{
         percpu_ref::{Guard, PercpuRef, Release},
+        unload,
+        wait_group::{Member, WaitGroup},
         workqueue::{self, OwnedQueue},
     },
     impl_has_percpu_ref,
@@ -43,7 +46,7 @@ use core::marker::PhantomData;
 use kernel::{
     alloc::Flags,
     prelude::*,
-    sync::{new_condvar, new_spinlock_irq, Arc, CondVar, SpinLockIrq},
+    sync::{rcu, Arc},
     workqueue::{impl_has_work, new_work, Work, WorkItem},
 };
 
@@ -57,10 +60,10 @@ use kernel::{
 ///
 /// ```
 /// use kernel::prelude::*;
-/// use rust_kmemcg::abstractions::kmem_cache::{CountedCache, Options, Reaper};
+/// use rust_kmemcg::abstractions::{kmem_cache::{CountedCache, Options, Reaper}, unload};
 ///
-/// fn example() -> Result {
-///     let reaper = Reaper::new(c"example_reaper")?; // The module keeps this.
+/// fn example(module: &unload::Handle) -> Result {
+///     let reaper = Reaper::new(c"example_reaper", module)?; // The module keeps this.
 ///     let cache = CountedCache::<u64>::new(c"example_counted", Options::new(), &reaper)?;
 ///     let object = cache.alloc(42, GFP_KERNEL)?;
 ///     drop(cache); // Waits for nothing.
@@ -112,7 +115,7 @@ struct Counted<T: Send + 'static> {
     refs: PercpuRef<Counted<T>>,
     #[pin]
     work: Work<Counted<T>>,
-    queue: Registration,
+    reaper: Registration,
     _objects: PhantomData<fn() -> T>,
 }
 
@@ -122,7 +125,7 @@ impl_has_work! { impl{T: Send + 'static} HasWork<Self> for Counted<T> { self.wor
 impl<T: Send + 'static> Release for Counted<T> {
     /// Step 4.
     fn release(this: Arc<Self>) {
-        let shared = this.queue.0.clone();
+        let shared = this.reaper.shared.clone();
         if shared.queue.enqueue(this).is_err() {
             // Cannot be: the count is released once.
             kernel::warn_on!(true);
@@ -148,12 +151,12 @@ impl<T: Send + 'static> CountedCache<T> {
                 cache: RawCache::new(name, layout_of::<T>(), options)?,
                 refs <- PercpuRef::new(GFP_KERNEL),
                 work <- new_work!("kmem_cache::Counted"),
-                queue: Registration::new(reaper),
+                reaper: Registration::new(reaper),
                 _objects: PhantomData,
             }),
             GFP_KERNEL,
         )?;
-        PercpuRef::start(&counted)?;
+        PercpuRef::start(&counted, reaper.0.hold.clone())?;
         // INVARIANT: Live from here; and of the two `Arc`s the count's is left below.
         let guard = PercpuRef::tryget_live(&*counted).ok_or(ENODEV)?;
         Ok(Self(Hold(guard)))
@@ -213,19 +216,15 @@ impl<T: Send + 'static> Drop for CountedCache<T> {
 /// Destroys the caches of a module.
 ///
 /// Dropping it waits until all of them are destroyed: so until the last object is dropped. Context
-/// of the drop: may sleep; not in an object's destructor.
+/// of the drop: may sleep; not in an object's destructor. One that is never dropped keeps its module
+/// for ever: `rmmod` waits.
 pub struct Reaper(Arc<Shared>);
 
-/// # Invariants
-///
-/// `caches` is the number of [`Registration`]s.
-#[pin_data]
 struct Shared {
     queue: OwnedQueue,
-    #[pin]
-    caches: SpinLockIrq<usize>,
-    #[pin]
-    none: CondVar,
+    /// One member for each cache.
+    caches: WaitGroup,
+    hold: unload::Hold,
 }
 
 impl Reaper {
@@ -233,16 +232,15 @@ impl Reaper {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`.
-    pub fn new(name: &CStr) -> Result<Self> {
-        Ok(Self(Arc::pin_init(
-            try_pin_init!(Shared {
-                queue: OwnedQueue::new(name, workqueue::Options::unbound().mem_reclaim())?,
-                caches <- new_spinlock_irq!(0, "kmem_cache::Reaper"),
-                none <- new_condvar!("kmem_cache::Reaper"),
-            }),
-            GFP_KERNEL,
-        )?))
+    /// `ENOMEM`. `ENODEV`: the module is being unloaded.
+    pub fn new(name: &CStr, module: &unload::Handle) -> Result<Self> {
+        let options = workqueue::Options::unbound().mem_reclaim();
+        let shared = Shared {
+            queue: OwnedQueue::new(name, options, module)?,
+            caches: WaitGroup::new()?,
+            hold: module.hold()?,
+        };
+        Ok(Self(Arc::new(shared, GFP_KERNEL)?))
     }
 
     /// Waits until the caches that were given up, and have no object left, are destroyed.
@@ -250,43 +248,32 @@ impl Reaper {
     /// Context: may sleep.
     pub fn flush(&self) {
         // The grace period of the kill, then the work of the release.
-        kernel::sync::rcu::rcu_barrier();
+        rcu::rcu_barrier();
         self.0.queue.flush();
     }
 }
 
 impl Drop for Reaper {
     fn drop(&mut self) {
-        let mut caches = self.0.caches.lock();
-        while *caches != 0 {
-            self.0.none.wait(&mut caches);
-        }
-        drop(caches);
-        // The work that destroyed the last one has told us so, but may not have returned; nor may
-        // the release that queued it, which runs in an RCU read-side critical section. Both have
-        // an `Arc` of the queue. After this ours is the last, and destroys it here.
-        self.0.queue.flush();
-        kernel::sync::rcu::synchronize_rcu();
+        // Who is a member has no `Arc` of the queue any more when it leaves; but the release that
+        // queued its work, which runs in an RCU read-side critical section, may still have one.
+        // After this ours is the last, and destroys the queue here.
+        self.0.caches.wait();
+        rcu::synchronize_rcu();
     }
 }
 
-/// One cache of a reaper.
-struct Registration(Arc<Shared>);
+/// One cache of a reaper. The fields are dropped in this order.
+struct Registration {
+    shared: Arc<Shared>,
+    _member: Member,
+}
 
 impl Registration {
     fn new(reaper: &Reaper) -> Self {
-        *reaper.0.caches.lock() += 1;
-        Self(reaper.0.clone())
-    }
-}
-
-impl Drop for Registration {
-    /// The cache is destroyed: its field comes before this one.
-    fn drop(&mut self) {
-        let mut caches = self.0.caches.lock();
-        *caches -= 1;
-        if *caches == 0 {
-            self.0.none.notify_all();
+        Self {
+            shared: reaper.0.clone(),
+            _member: reaper.0.caches.join(),
         }
     }
 }

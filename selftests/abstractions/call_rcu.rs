@@ -6,7 +6,6 @@ use crate::{
     abstractions::{call_rcu::*, context::Context, exec, rcu_slot::RcuSlot},
     impl_has_rcu_head,
     support::{eventually, stays_false, Counter, HeldGracePeriod},
-    RustKmemcgTest,
 };
 use kernel::{
     prelude::*,
@@ -22,7 +21,6 @@ tests! { "call_rcu":
     callback_waits_for_the_grace_period,
     queued_head_is_refused,
     requeued_from_its_own_callback,
-    barrier_elsewhere_is_einval,
     queued_in_every_context,
     retired_goes_to_its_callback,
     retired_is_refused_while_queued,
@@ -210,21 +208,6 @@ fn requeued_from_its_own_callback() -> Result {
     check!(eventually(|| RUNS.get() == 6));
     callbacks.barrier();
     check_eq!((RUNS.get(), DROPS.get()), (6, 1));
-    Ok(())
-}
-
-/// What is dropped with its memory must lie in the module's.
-fn barrier_elsewhere_is_einval() -> Result {
-    let boxed = KBox::pin_init(RcuBarrier::<RustKmemcgTest>::new(), GFP_KERNEL);
-    check_eq!(
-        boxed.err().map(|error| error.to_errno()),
-        Some(EINVAL.to_errno())
-    );
-    let shared = Arc::pin_init(RcuBarrier::<RustKmemcgTest>::new(), GFP_KERNEL);
-    check_eq!(
-        shared.err().map(|error| error.to_errno()),
-        Some(EINVAL.to_errno())
-    );
     Ok(())
 }
 

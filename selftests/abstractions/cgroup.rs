@@ -134,13 +134,10 @@ impl Watch for Silent {
 /// Two at once; and what is watched for is not kept.
 fn watcher_comes_and_goes() -> Result {
     let (one, two) = (Arc::new(Silent, GFP_KERNEL)?, Arc::new(Silent, GFP_KERNEL)?);
-    // SAFETY: Dropped below.
-    let first = unsafe { Watcher::new(one.clone()) }?;
-    // SAFETY: As above.
-    let second = unsafe { Watcher::new(two) }?;
+    let first = Watcher::new(one.clone(), crate::handle()?)?;
+    let second = Watcher::new(two, crate::handle()?)?;
     // The same once more is refused by the tracepoint.
-    // SAFETY: As above, where there is one.
-    check_err!(unsafe { Watcher::new(one.clone()) }, EEXIST);
+    check_err!(Watcher::new(one.clone(), crate::handle()?), EEXIST);
     check!(Arc::ptr_eq(&first.stop(), &one));
     drop(second);
     check!(Arc::into_unique_or_drop(one).is_some());

@@ -3,7 +3,10 @@
 //! Folders of debugfs. Reading and writing is for `selftests/abstractions.sh`, which uses [`Files`].
 
 use crate::{
-    abstractions::debugfs::{File, Folder, MAX_COMMAND},
+    abstractions::{
+        debugfs::{File, Folder, MAX_COMMAND},
+        unload,
+    },
     support::{Bell, Counter},
     RustKmemcgTest,
 };
@@ -41,7 +44,7 @@ static TWICE: [File<Bell>; 2] = [ONE, ONE];
 
 fn folder(files: &'static [File<Bell>]) -> Result<Folder<Bell>> {
     let data = Arc::new(Bell(&DROPS), GFP_KERNEL)?;
-    Folder::new::<RustKmemcgTest>(c"rust_kmemcg_test.one", data, files)
+    Folder::new::<RustKmemcgTest>(c"rust_kmemcg_test.one", data, files, crate::handle()?)
 }
 
 /// And the one that is there stays.
@@ -158,7 +161,9 @@ static CONTENT: [File<Content>; 5] = [
 ];
 
 impl Files {
-    pub(crate) fn new<M: kernel::ModuleMetadata + 'static>() -> Result<Self> {
+    pub(crate) fn new<M: kernel::ModuleMetadata + 'static>(
+        module: &unload::Handle,
+    ) -> Result<Self> {
         let content = Arc::pin_init(
             pin_init!(Content {
                 generation: Counter::new(),
@@ -167,7 +172,7 @@ impl Files {
             GFP_KERNEL,
         )?;
         Ok(Self {
-            _folder: Folder::new::<M>(c"rust_kmemcg_test.files", content, &CONTENT)?,
+            _folder: Folder::new::<M>(c"rust_kmemcg_test.files", content, &CONTENT, module)?,
         })
     }
 }

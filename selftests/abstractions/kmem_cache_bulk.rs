@@ -124,7 +124,7 @@ fn failing_initialiser_leaves_nothing() -> Result {
 
 /// A list of objects of two caches, in turns and in runs.
 fn mixed_caches_go_back_to_their_own() -> Result {
-    let reaper = Reaper::new(c"kmemcg_test_mixed")?;
+    let reaper = Reaper::new(c"kmemcg_test_mixed", crate::handle()?)?;
     let options = Options::new().no_merge();
     let one = CountedCache::<(Bell, [u8; 40])>::new(c"kmemcg_test_mixed1", options, &reaper)?;
     let two = CountedCache::<(Bell, [u8; 40])>::new(c"kmemcg_test_mixed2", options, &reaper)?;
@@ -172,7 +172,7 @@ fn with_interrupts_disabled() -> Result {
 /// Allocated here, freed there; and both there.
 fn in_softirq_and_hard_irq() -> Result {
     static MADE: Counter = Counter::new();
-    let reaper = Reaper::new(c"kmemcg_test_bulkirq")?;
+    let reaper = Reaper::new(c"kmemcg_test_bulkirq", crate::handle()?)?;
     let cache = CountedCache::<Bell>::new(c"kmemcg_test_bulkirq", Options::new(), &reaper)?;
     let cache = Arc::new(cache, GFP_KERNEL)?;
     for context in [Context::SoftIrq, Context::HardIrq] {
@@ -203,7 +203,7 @@ fn destructors_free_objects_of_the_same_cache() -> Result {
     // SAFETY: Sends what is `Send`.
     unsafe impl Send for Pair {}
     DROPS.set(0);
-    let reaper = Reaper::new(c"kmemcg_test_pairs")?;
+    let reaper = Reaper::new(c"kmemcg_test_pairs", crate::handle()?)?;
     let cache = CountedCache::<Pair>::new(c"kmemcg_test_pairs", Options::new(), &reaper)?;
     let mut objects = KVec::new();
     for _ in 0..100 {
@@ -229,7 +229,7 @@ fn destructors_free_objects_of_the_same_cache() -> Result {
 /// The objects of one call hold one reference each.
 fn counted_bulk_keeps_and_releases_the_cache() -> Result {
     DROPS.set(0);
-    let reaper = Reaper::new(c"kmemcg_test_cbulk")?;
+    let reaper = Reaper::new(c"kmemcg_test_cbulk", crate::handle()?)?;
     let options = Options::new().no_merge();
     let cache = CountedCache::<Bell>::new(c"kmemcg_test_cbulk", options, &reaper)?;
     let mut objects = cache.alloc_bulk(65, |_| Bell(&DROPS), GFP_KERNEL)?;
@@ -270,7 +270,7 @@ fn memory_in_the_space_of_the_caller() -> Result {
         }),
         GFP_KERNEL,
     )?;
-    PercpuRef::start(&pool)?;
+    PercpuRef::start(&pool, crate::hold()?)?;
     fn bulk<'a>(
         pool: &Pool,
         space: &'a mut [MaybeUninit<*mut u8>],

@@ -43,7 +43,11 @@ static DROPS: Counter = Counter::new();
 
 /// Drops `reaper` in a worker; returns who tells when that has returned, and the worker's queue.
 fn drop_reaper(reaper: Reaper) -> Result<(Arc<Counter>, OwnedQueue)> {
-    let queue = OwnedQueue::new(c"kmemcg_test_drop", workqueue::Options::unbound())?;
+    let queue = OwnedQueue::new(
+        c"kmemcg_test_drop",
+        workqueue::Options::unbound(),
+        crate::handle()?,
+    )?;
     let done = Arc::new(Counter::new(), GFP_KERNEL)?;
     let tell = done.clone();
     queue.try_spawn(GFP_KERNEL, move || {
@@ -56,7 +60,7 @@ fn drop_reaper(reaper: Reaper) -> Result<(Arc<Counter>, OwnedQueue)> {
 /// The objects keep it.
 fn cache_dropped_before_its_objects() -> Result {
     DROPS.set(0);
-    let reaper = Reaper::new(c"kmemcg_test_before")?;
+    let reaper = Reaper::new(c"kmemcg_test_before", crate::handle()?)?;
     let cache = CountedCache::<Bell>::new(c"kmemcg_test_before", Options::new(), &reaper)?;
     let (a, b) = (
         cache.alloc(Bell(&DROPS), GFP_KERNEL)?,
@@ -76,7 +80,7 @@ fn cache_dropped_before_its_objects() -> Result {
 /// As a scoped one.
 fn cache_dropped_after_its_objects() -> Result {
     DROPS.set(0);
-    let reaper = Reaper::new(c"kmemcg_test_after")?;
+    let reaper = Reaper::new(c"kmemcg_test_after", crate::handle()?)?;
     let cache = CountedCache::<Bell>::new(c"kmemcg_test_after", Options::new(), &reaper)?;
     drop(cache.alloc(Bell(&DROPS), GFP_KERNEL)?);
     check_eq!(DROPS.get(), 1);
@@ -88,7 +92,7 @@ fn cache_dropped_after_its_objects() -> Result {
 
 /// Dropped at once, and with a flush in between.
 fn cache_without_objects() -> Result {
-    let reaper = Reaper::new(c"kmemcg_test_none")?;
+    let reaper = Reaper::new(c"kmemcg_test_none", crate::handle()?)?;
     drop(CountedCache::<u64>::new(
         c"kmemcg_test_none",
         Options::new().no_merge(),
@@ -101,13 +105,13 @@ fn cache_without_objects() -> Result {
         &reaper,
     )?);
     drop(reaper);
-    drop(Reaper::new(c"kmemcg_test_no_cache")?);
+    drop(Reaper::new(c"kmemcg_test_no_cache", crate::handle()?)?);
     Ok(())
 }
 
 /// Those of `RawCache::new()`; the reaper does not wait for a cache that was never made.
 fn cache_errors() -> Result {
-    let reaper = Reaper::new(c"kmemcg_test_errors")?;
+    let reaper = Reaper::new(c"kmemcg_test_errors", crate::handle()?)?;
     check_err!(
         CountedCache::<u64>::new(c"a b", Options::new(), &reaper),
         EINVAL
@@ -138,7 +142,7 @@ fn last_drop_in_every_context() -> Result {
     for context in [Context::Task, Context::SoftIrq, Context::HardIrq] {
         for exact in [true, false] {
             DROPS.set(0);
-            let reaper = Reaper::new(c"kmemcg_test_last")?;
+            let reaper = Reaper::new(c"kmemcg_test_last", crate::handle()?)?;
             let options = Options::new().no_merge();
             let cache = CountedCache::<Tells>::new(c"kmemcg_test_last", options, &reaper)?;
             let object = cache.alloc(Tells(&DROPS), GFP_KERNEL)?;
@@ -164,7 +168,7 @@ fn last_drop_in_every_context() -> Result {
 fn cache_dropped_in_every_context() -> Result {
     for context in [Context::Task, Context::SoftIrq, Context::HardIrq] {
         for with_object in [true, false] {
-            let reaper = Reaper::new(c"kmemcg_test_kill")?;
+            let reaper = Reaper::new(c"kmemcg_test_kill", crate::handle()?)?;
             let cache = CountedCache::<u64>::new(c"kmemcg_test_kill", Options::new(), &reaper)?;
             let object = if with_object {
                 Some(cache.alloc(7, GFP_KERNEL)?)
@@ -182,7 +186,7 @@ fn cache_dropped_in_every_context() -> Result {
 
 /// The reference that the object would have had is put.
 fn failing_initialiser_lets_go() -> Result {
-    let reaper = Reaper::new(c"kmemcg_test_cfail")?;
+    let reaper = Reaper::new(c"kmemcg_test_cfail", crate::handle()?)?;
     let options = Options::new().no_merge();
     let cache = CountedCache::<u64>::new(c"kmemcg_test_cfail", options, &reaper)?;
     for _ in 0..100 {
@@ -197,7 +201,7 @@ fn failing_initialiser_lets_go() -> Result {
 
 /// Their values can be read and written, and they come apart and together again.
 fn objects_keep_working_after_the_cache() -> Result {
-    let reaper = Reaper::new(c"kmemcg_test_works")?;
+    let reaper = Reaper::new(c"kmemcg_test_works", crate::handle()?)?;
     let cache = CountedCache::<[u64; 4]>::new(c"kmemcg_test_works", Options::new(), &reaper)?;
     let mut objects = KVec::new();
     for i in 0..100 {
@@ -225,7 +229,7 @@ fn destructor_frees_objects_of_the_same_cache() -> Result {
     unsafe impl Send for Node {}
     for context in [Context::Task, Context::HardIrq] {
         DROPS.set(0);
-        let reaper = Reaper::new(c"kmemcg_test_nodes")?;
+        let reaper = Reaper::new(c"kmemcg_test_nodes", crate::handle()?)?;
         let cache = CountedCache::<Node>::new(c"kmemcg_test_nodes", Options::new(), &reaper)?;
         let mut list = None;
         for _ in 0..40 {
@@ -252,7 +256,7 @@ fn destructor_drops_its_own_cache() -> Result {
     unsafe impl Send for Owns {}
     for context in [Context::Task, Context::SoftIrq, Context::HardIrq] {
         DROPS.set(0);
-        let reaper = Reaper::new(c"kmemcg_test_owns")?;
+        let reaper = Reaper::new(c"kmemcg_test_owns", crate::handle()?)?;
         let cache = CountedCache::<Owns>::new(c"kmemcg_test_owns", Options::new(), &reaper)?;
         let mut object = cache.alloc(Owns(None, Bell(&DROPS)), GFP_KERNEL)?;
         object.0 = Some(cache);
@@ -275,7 +279,7 @@ struct Heap {
 fn ten_thousand_objects_from_both_cpus() -> Result {
     const COUNT: usize = 10_000;
     DROPS.set(0);
-    let reaper = Reaper::new(c"kmemcg_test_10000")?;
+    let reaper = Reaper::new(c"kmemcg_test_10000", crate::handle()?)?;
     let options = Options::new().no_merge();
     let cache = CountedCache::<(usize, Bell)>::new(c"kmemcg_test_10000", options, &reaper)?;
     let heap = Arc::pin_init(
@@ -319,7 +323,7 @@ fn last_drop_from_both_cpus() -> Result {
     }
     const ROUNDS: usize = 100;
     DROPS.set(0);
-    let reaper = Reaper::new(c"kmemcg_test_race")?;
+    let reaper = Reaper::new(c"kmemcg_test_race", crate::handle()?)?;
     let mut rounds = KVec::new();
     for _ in 0..ROUNDS {
         let cache = CountedCache::<Bell>::new(c"kmemcg_test_race", Options::new(), &reaper)?;
@@ -359,7 +363,7 @@ fn last_drop_from_both_cpus() -> Result {
 /// Some are alive, some are dying, some are gone; the flush takes those that can go.
 fn many_caches_of_one_reaper() -> Result {
     DROPS.set(0);
-    let reaper = Reaper::new(c"kmemcg_test_reaper")?;
+    let reaper = Reaper::new(c"kmemcg_test_reaper", crate::handle()?)?;
     let mut caches = KVec::new();
     let mut objects = KVec::new();
     for i in 0..30 {
@@ -385,7 +389,7 @@ fn many_caches_of_one_reaper() -> Result {
 /// While it is split, the reference is still held.
 fn raw_round_trip_keeps_the_cache() -> Result {
     DROPS.set(0);
-    let reaper = Reaper::new(c"kmemcg_test_craw")?;
+    let reaper = Reaper::new(c"kmemcg_test_craw", crate::handle()?)?;
     let cache = CountedCache::<(u64, Bell)>::new(c"kmemcg_test_craw", Options::new(), &reaper)?;
     let object = cache.alloc((7, Bell(&DROPS)), GFP_KERNEL)?;
     drop(cache);
@@ -404,7 +408,7 @@ fn raw_round_trip_keeps_the_cache() -> Result {
 
 /// With a live cache, with a dead one that has an object, and no longer.
 fn reaper_waits_for_the_last_object() -> Result {
-    let reaper = Reaper::new(c"kmemcg_test_waits")?;
+    let reaper = Reaper::new(c"kmemcg_test_waits", crate::handle()?)?;
     let cache = CountedCache::<u64>::new(c"kmemcg_test_waits", Options::new(), &reaper)?;
     let object = cache.alloc(1, GFP_KERNEL)?;
     let (done, queue) = drop_reaper(reaper)?;
@@ -451,7 +455,7 @@ fn memory_of_a_cache_of_its_own() -> Result {
         GFP_KERNEL,
     )?;
     check!(PercpuRef::tryget_live(&*pool).is_none());
-    PercpuRef::start(&pool)?;
+    PercpuRef::start(&pool, crate::hold()?)?;
     check!(ptr::eq(HasCache::cache(&*pool), &pool.cache));
     let mut objects = KVec::new();
     for i in 0..100 {
@@ -497,7 +501,7 @@ fn sizes_and_alignments() -> Result {
         reaper.flush();
         Ok(())
     }
-    let reaper = Reaper::new(c"kmemcg_test_sizes")?;
+    let reaper = Reaper::new(c"kmemcg_test_sizes", crate::handle()?)?;
     one(&reaper, || ())?;
     one(&reaper, || 1u8)?;
     one(&reaper, || 1u64)?;

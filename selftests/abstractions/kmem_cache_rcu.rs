@@ -54,7 +54,7 @@ fn free_and_destroy_right_after() -> Result {
 /// The owner is let go at once; the worker's destroy waits.
 fn free_counted_and_give_up_right_after() -> Result {
     for context in [Context::Task, Context::HardIrq] {
-        let reaper = Reaper::new(c"kmemcg_test_crcu")?;
+        let reaper = Reaper::new(c"kmemcg_test_crcu", crate::handle()?)?;
         let options = Options::new().no_merge();
         let cache = CountedCache::<Entry>::new(c"kmemcg_test_crcu", options, &reaper)?;
         let mut objects = cache.alloc_bulk(100, |i| Entry::new(i as u64), GFP_KERNEL)?;
@@ -96,7 +96,7 @@ fn memory_is_not_reused_before_the_grace_period() -> Result {
 
 /// From a task, a softirq, a hard interrupt; while a grace period is held.
 fn in_every_context() -> Result {
-    let reaper = Reaper::new(c"kmemcg_test_rcuctx")?;
+    let reaper = Reaper::new(c"kmemcg_test_rcuctx", crate::handle()?)?;
     let options = Options::new().no_merge();
     let cache = CountedCache::<Entry>::new(c"kmemcg_test_rcuctx", options, &reaper)?;
     let held = HeldGracePeriod::new()?;

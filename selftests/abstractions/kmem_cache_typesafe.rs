@@ -180,7 +180,11 @@ fn reader_looks_while_memory_is_reused() -> Result {
         },
         GFP_KERNEL,
     )?;
-    let queue = OwnedQueue::new(c"kmemcg_test_ts", workqueue::Options::unbound())?;
+    let queue = OwnedQueue::new(
+        c"kmemcg_test_ts",
+        workqueue::Options::unbound(),
+        crate::handle()?,
+    )?;
     let reader = shared.clone();
     queue.try_spawn(GFP_KERNEL, move || {
         while reader.stop.get() == 0 {

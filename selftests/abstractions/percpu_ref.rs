@@ -53,7 +53,8 @@ static DROPS: Counter = Counter::new();
 impl Release for Session {
     fn release(this: Arc<Self>) {
         RELEASED_IN.set(Context::current() as usize + 1);
-        if this.restart.xchg(false, Full) && PercpuRef::start(&this).is_err() {
+        let start = |hold| PercpuRef::start(&this, hold);
+        if this.restart.xchg(false, Full) && crate::hold().and_then(start).is_err() {
             return;
         }
         RELEASES.add();
@@ -98,7 +99,7 @@ impl Session {
 
     fn started() -> Result<Arc<Self>> {
         let session = Self::new()?;
-        PercpuRef::start(&session)?;
+        PercpuRef::start(&session, crate::hold()?)?;
         Ok(session)
     }
 }
@@ -118,7 +119,7 @@ fn idle_until_started() -> Result {
     check!(!session.refs.kill());
     check!(!session.refs.kill_and_confirm());
     check_eq!(CONFIRMS.get(), 0);
-    PercpuRef::start(&session)?;
+    PercpuRef::start(&session, crate::hold()?)?;
     check!(!session.refs.is_idle());
     check!(!session.refs.is_zero());
     check!(!session.refs.is_dying());
@@ -131,12 +132,12 @@ fn idle_until_started() -> Result {
 /// While it is live, and while it is dying.
 fn second_start_is_ebusy() -> Result {
     let session = Session::started()?;
-    check_err!(PercpuRef::start(&session), EBUSY);
+    check_err!(PercpuRef::start(&session, crate::hold()?), EBUSY);
     let guard = get(&session)?;
     check!(session.refs.kill());
-    check_err!(PercpuRef::start(&session), EBUSY);
+    check_err!(PercpuRef::start(&session, crate::hold()?), EBUSY);
     rcu::rcu_barrier();
-    check_err!(PercpuRef::start(&session), EBUSY);
+    check_err!(PercpuRef::start(&session, crate::hold()?), EBUSY);
     drop(guard);
     check_eq!(RELEASES.get(), 1);
     drop(session);
@@ -250,13 +251,13 @@ fn confirm_is_called_once() -> Result {
     check_eq!(CONFIRMS.get(), 1);
     check_eq!(RELEASES.get(), 1);
     // Without a reference: confirmed first, then released.
-    PercpuRef::start(&session)?;
+    PercpuRef::start(&session, crate::hold()?)?;
     check!(session.refs.kill_and_confirm());
     rcu::rcu_barrier();
     check_eq!(CONFIRMS.get(), 2);
     check_eq!(RELEASES.get(), 2);
     // Already atomic: by the caller.
-    PercpuRef::start(&session)?;
+    PercpuRef::start(&session, crate::hold()?)?;
     check!(session.refs.switch_to_atomic());
     check!(session.refs.kill_and_confirm());
     check_eq!(CONFIRMS.get(), 3);
@@ -324,7 +325,7 @@ fn restarted_after_release() -> Result {
         drop(guard);
         check_eq!(RELEASES.get(), life);
         check!(session.refs.is_idle());
-        PercpuRef::start(&session)?;
+        PercpuRef::start(&session, crate::hold()?)?;
         check!(!session.refs.is_idle());
     }
     check!(session.refs.kill());
@@ -358,7 +359,7 @@ fn switching_modes() -> Result {
     check!(!session.refs.switch_to_atomic());
     check!(!session.refs.switch_to_percpu());
     check!(session.refs.is_zero() && session.refs.is_idle());
-    PercpuRef::start(&session)?;
+    PercpuRef::start(&session, crate::hold()?)?;
     let guard = get(&session)?;
     for _ in 0..3 {
         check!(session.refs.switch_to_atomic());
@@ -377,7 +378,7 @@ fn switching_modes() -> Result {
     rcu::rcu_barrier();
     check_eq!(RELEASES.get(), 1);
     // An atomic count is released by the kill itself.
-    PercpuRef::start(&session)?;
+    PercpuRef::start(&session, crate::hold()?)?;
     check!(session.refs.switch_to_atomic());
     check!(session.refs.kill());
     check_eq!(RELEASES.get(), 2);
@@ -436,7 +437,7 @@ fn both_cpus_kill_once() -> Result {
     DROPS.set(0);
     for _ in 0..ROUNDS {
         let session = Session::make()?;
-        PercpuRef::start(&session)?;
+        PercpuRef::start(&session, crate::hold()?)?;
         let mut guards = KVec::new();
         guards.push(get(&session)?, GFP_KERNEL)?;
         guards.push(get(&session)?, GFP_KERNEL)?;

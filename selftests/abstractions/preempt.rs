@@ -55,7 +55,7 @@ fn session() -> Result<Arc<Session>> {
         try_pin_init!(Session { refs <- PercpuRef::new(GFP_KERNEL) }),
         GFP_KERNEL,
     )?;
-    PercpuRef::start(&session)?;
+    PercpuRef::start(&session, crate::hold()?)?;
     Ok(session)
 }
 
@@ -66,7 +66,7 @@ fn guard_holds_a_grace_period_open() -> Result {
     check!(slot.publish(Arc::new(Bell(&DROPS), GFP_KERNEL)?).is_ok());
     let held = HeldGracePeriod::by(preempt::disable)?;
     let retired = slot.take().ok_or(ENOENT)?;
-    let queue = OwnedQueue::new(c"kmemcg_test_preempt", Options::unbound())?;
+    let queue = OwnedQueue::new(c"kmemcg_test_preempt", Options::unbound(), crate::handle()?)?;
     queue.try_spawn(GFP_KERNEL, move || drop(retired))?;
     check!(stays_false(|| DROPS.get() != 0));
     check!(held.is_held());

@@ -148,7 +148,7 @@ fn retired_waits_for_readers() -> Result {
         check!(slot.publish(value(1)?).is_ok());
         let held = HeldGracePeriod::new()?;
         let retired = slot.take().ok_or(ENOENT)?;
-        let queue = OwnedQueue::new(c"kmemcg_test_slot", Options::unbound())?;
+        let queue = OwnedQueue::new(c"kmemcg_test_slot", Options::unbound(), crate::handle()?)?;
         queue.try_spawn(GFP_KERNEL, move || way(retired))?;
         check!(stays_false(|| DROPS.get() != 0));
         check!(held.is_held());

@@ -35,11 +35,13 @@ mod preempt;
 mod rcu_hash;
 mod rcu_slot;
 mod tracepoint;
+mod unload;
 mod workqueue;
 
 use abstractions::{
-    call_rcu::{Callbacks, RcuBarrier},
+    call_rcu::Callbacks,
     debugfs::{File, Folder},
+    unload::{Anchor, Handle, Hold},
 };
 use kernel::{
     prelude::*,
@@ -73,6 +75,7 @@ static TOPICS: &[&[support::Test]] = &[
     tracepoint::TESTS,
     #[cfg(CONFIG_CGROUPS)]
     cgroup::TESTS,
+    unload::TESTS,
 ];
 
 /// One test runs at a time.
@@ -104,35 +107,44 @@ static FILES: [File<Control>; 2] = [
     },
 ];
 
-/// What the tests queue RCU callbacks through, as long as the module is there.
-static CALLBACKS: SetOnce<Callbacks> = SetOnce::new();
+/// That of the module's anchor, for the tests.
+static HANDLE: SetOnce<Handle> = SetOnce::new();
 
-fn callbacks() -> Result<Callbacks> {
-    CALLBACKS.as_ref().cloned().ok_or(ENODEV)
+fn handle() -> Result<&'static Handle> {
+    HANDLE.as_ref().ok_or(ENODEV)
 }
 
-/// The fields are dropped in this order. The barrier waits for kills of a `PercpuRef`, too.
+fn hold() -> Result<Hold> {
+    handle()?.hold()
+}
+
+fn callbacks() -> Result<Callbacks> {
+    Ok(Callbacks::new(handle()?))
+}
+
+/// The fields are dropped in this order.
 #[pin_data]
 struct RustKmemcgTest {
     control: Folder<Control>,
     files: debugfs::Files,
     #[pin]
-    barrier: RcuBarrier<Self>,
+    anchor: Anchor<Self>,
 }
 
 impl kernel::InPlaceModule for RustKmemcgTest {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            barrier <- RcuBarrier::new(),
+            anchor <- Anchor::new(),
             _: {
-                CALLBACKS.populate(barrier.callbacks().clone());
+                HANDLE.populate(anchor.handle().clone());
             },
             control: Folder::new::<Self>(
                 c"rust_kmemcg_test",
                 Arc::pin_init(pin_init!(Control { running <- new_mutex!(()) }), GFP_KERNEL)?,
                 &FILES,
+                anchor.handle(),
             )?,
-            files: debugfs::Files::new::<Self>()?,
+            files: debugfs::Files::new::<Self>(anchor.handle())?,
         })
     }
 }

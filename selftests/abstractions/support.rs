@@ -205,7 +205,7 @@ impl HeldGracePeriod {
     where
         G: 'static,
     {
-        let queue = OwnedQueue::new(c"kmemcg_test_hold", Options::unbound())?;
+        let queue = OwnedQueue::new(c"kmemcg_test_hold", Options::unbound(), crate::handle()?)?;
         let state = Arc::new(Counter::new(), GFP_KERNEL)?;
         let reader = state.clone();
         queue.try_spawn(GFP_KERNEL, move || {
@@ -247,7 +247,7 @@ pub(crate) fn in_parallel<F>(n: usize, f: F) -> Result<u32>
 where
     F: Fn(usize) + Send + Sync + 'static,
 {
-    let queue = OwnedQueue::new(c"kmemcg_test_many", Options::unbound())?;
+    let queue = OwnedQueue::new(c"kmemcg_test_many", Options::unbound(), crate::handle()?)?;
     let shared = Arc::new((Counter::new(), Atomic::<u64>::new(0), f), GFP_KERNEL)?;
     for i in 0..n {
         let shared = shared.clone();

@@ -168,7 +168,11 @@ fn drop_waits_for_a_running_hook() -> Result {
         GFP_KERNEL,
     )?;
     let allocates = cache.clone();
-    let queue = OwnedQueue::new(c"kmemcg_test_trace", workqueue::Options::unbound())?;
+    let queue = OwnedQueue::new(
+        c"kmemcg_test_trace",
+        workqueue::Options::unbound(),
+        crate::handle()?,
+    )?;
     queue.try_spawn(GFP_KERNEL, move || {
         TASK.store(Task::current_raw(), Release);
         let _ = allocates.alloc(1, GFP_KERNEL);

@@ -137,7 +137,7 @@ fn every_option_makes_a_queue() -> Result {
                     options = options.freezable();
                 }
                 RUNS.set(0);
-                let queue = OwnedQueue::new(c"kmemcg_test_opt%s", options)?;
+                let queue = OwnedQueue::new(c"kmemcg_test_opt%s", options, crate::handle()?)?;
                 queue.try_spawn(GFP_KERNEL, || {
                     if Context::current() == Context::Task {
                         RUNS.add();
@@ -156,15 +156,23 @@ fn max_active_is_checked() -> Result {
     for max_active in [bindings::wq_consts_WQ_MAX_ACTIVE + 1, 1 << 31, u32::MAX] {
         for kind in [Options::per_cpu(), Options::unbound()] {
             check_err!(
-                OwnedQueue::new(c"kmemcg_test_max", kind.max_active(max_active)),
+                OwnedQueue::new(
+                    c"kmemcg_test_max",
+                    kind.max_active(max_active),
+                    crate::handle()?
+                ),
                 EINVAL
             );
         }
     }
-    let ordered = OwnedQueue::new(c"kmemcg_test_max", Options::ordered().max_active(u32::MAX))?;
+    let ordered = OwnedQueue::new(
+        c"kmemcg_test_max",
+        Options::ordered().max_active(u32::MAX),
+        crate::handle()?,
+    )?;
     check_err!(ordered.set_max_active(1), EINVAL);
     check_err!(ordered.set_max_active(2), EINVAL);
-    let queue = OwnedQueue::new(c"kmemcg_test_max", Options::unbound())?;
+    let queue = OwnedQueue::new(c"kmemcg_test_max", Options::unbound(), crate::handle()?)?;
     for max_active in [0, 1, 2, bindings::wq_consts_WQ_MAX_ACTIVE, u32::MAX] {
         queue.set_max_active(max_active)?;
     }
@@ -174,7 +182,11 @@ fn max_active_is_checked() -> Result {
 /// With one at a time the second waits for the first; with two it does not.
 fn max_active_limits() -> Result {
     RUNS.set(0);
-    let queue = OwnedQueue::new(c"kmemcg_test_active", Options::unbound().max_active(1))?;
+    let queue = OwnedQueue::new(
+        c"kmemcg_test_active",
+        Options::unbound().max_active(1),
+        crate::handle()?,
+    )?;
     let gate = block(&queue)?;
     queue.try_spawn(GFP_KERNEL, || {
         RUNS.add();
@@ -195,7 +207,7 @@ fn ordered_runs_one_after_the_other() -> Result {
     WRONG.set(0);
     RUNS.set(0);
     RUNNING.set(0);
-    let queue = OwnedQueue::new(c"kmemcg_test_ordered", Options::ordered())?;
+    let queue = OwnedQueue::new(c"kmemcg_test_ordered", Options::ordered(), crate::handle()?)?;
     for i in 0..200 {
         queue.try_spawn(GFP_KERNEL, move || {
             if RUNNING.add() != 0 {
@@ -216,7 +228,7 @@ fn ordered_runs_one_after_the_other() -> Result {
 fn flush_waits_for_what_is_queued() -> Result {
     RUNS.set(0);
     let queue = Arc::new(
-        OwnedQueue::new(c"kmemcg_test_flush", Options::unbound())?,
+        OwnedQueue::new(c"kmemcg_test_flush", Options::unbound(), crate::handle()?)?,
         GFP_KERNEL,
     )?;
     queue.flush();
@@ -230,7 +242,7 @@ fn flush_waits_for_what_is_queued() -> Result {
     let gate = block(&queue)?;
     let flushed = Arc::new(Counter::new(), GFP_KERNEL)?;
     let (tell, flushes) = (flushed.clone(), queue.clone());
-    let other = OwnedQueue::new(c"kmemcg_test_other", Options::unbound())?;
+    let other = OwnedQueue::new(c"kmemcg_test_other", Options::unbound(), crate::handle()?)?;
     other.try_spawn(GFP_KERNEL, move || {
         flushes.flush();
         tell.set(1);
@@ -266,7 +278,7 @@ fn drain_waits_for_what_items_queue() -> Result {
     }
     RUNS.set(0);
     let mut queue = KBox::new(
-        OwnedQueue::new(c"kmemcg_test_drain", Options::unbound())?,
+        OwnedQueue::new(c"kmemcg_test_drain", Options::unbound(), crate::handle()?)?,
         GFP_KERNEL,
     )?;
     let raw: *const OwnedQueue = &*queue;
@@ -290,7 +302,7 @@ fn drain_waits_for_what_items_queue() -> Result {
 fn drop_drains() -> Result {
     for kind in [Options::per_cpu(), Options::unbound(), Options::ordered()] {
         RUNS.set(0);
-        let queue = OwnedQueue::new(c"kmemcg_test_drop", kind)?;
+        let queue = OwnedQueue::new(c"kmemcg_test_drop", kind, crate::handle()?)?;
         for _ in 0..50 {
             queue.try_spawn(GFP_KERNEL, || {
                 spin_until(|| false, Delta::from_micros(20));
@@ -306,7 +318,7 @@ fn drop_drains() -> Result {
 /// Through another `Arc`, which comes back.
 fn queued_item_is_refused() -> Result {
     RUNS.set(0);
-    let queue = OwnedQueue::new(c"kmemcg_test_twice", Options::ordered())?;
+    let queue = OwnedQueue::new(c"kmemcg_test_twice", Options::ordered(), crate::handle()?)?;
     let gate = block(&queue)?;
     let work = item(false)?;
     check!(queue.enqueue(work.clone()).is_ok());
@@ -328,7 +340,7 @@ fn queued_item_is_refused() -> Result {
 fn queued_in_every_context() -> Result {
     RUNS.set(0);
     let queue = Arc::new(
-        OwnedQueue::new(c"kmemcg_test_ctx", Options::unbound())?,
+        OwnedQueue::new(c"kmemcg_test_ctx", Options::unbound(), crate::handle()?)?,
         GFP_KERNEL,
     )?;
     for context in [Context::Task, Context::SoftIrq, Context::HardIrq] {
@@ -350,7 +362,7 @@ fn cancelled_while_queued() -> Result {
     let ways: [fn(&Arc<Item>) -> Option<Arc<Item>>; 2] = [cancel, cancel_sync];
     for way in ways {
         RUNS.set(0);
-        let queue = OwnedQueue::new(c"kmemcg_test_cancel", Options::ordered())?;
+        let queue = OwnedQueue::new(c"kmemcg_test_cancel", Options::ordered(), crate::handle()?)?;
         let gate = block(&queue)?;
         let work = item(false)?;
         check!(queue.enqueue(work.clone()).is_ok());
@@ -371,7 +383,7 @@ fn cancelled_while_queued() -> Result {
 /// Nothing to give back; the one does not wait, the other one does.
 fn cancelled_while_running() -> Result {
     RUNS.set(0);
-    let queue = OwnedQueue::new(c"kmemcg_test_running", Options::unbound())?;
+    let queue = OwnedQueue::new(c"kmemcg_test_running", Options::unbound(), crate::handle()?)?;
     let work = item(true)?;
     check!(queue.enqueue(work.clone()).is_ok());
     work.entered.wait_for_completion();
@@ -379,7 +391,7 @@ fn cancelled_while_running() -> Result {
     check_eq!(RUNS.get(), 0);
     let done = Arc::new(Counter::new(), GFP_KERNEL)?;
     let (tell, cancels) = (done.clone(), work.clone());
-    let other = OwnedQueue::new(c"kmemcg_test_other", Options::unbound())?;
+    let other = OwnedQueue::new(c"kmemcg_test_other", Options::unbound(), crate::handle()?)?;
     other.try_spawn(GFP_KERNEL, move || {
         tell.set(if cancel_sync(&cancels).is_none() {
             1
@@ -396,7 +408,7 @@ fn cancelled_while_running() -> Result {
 
 /// Never queued, and run already.
 fn cancelled_while_idle() -> Result {
-    let queue = OwnedQueue::new(c"kmemcg_test_idle", Options::unbound())?;
+    let queue = OwnedQueue::new(c"kmemcg_test_idle", Options::unbound(), crate::handle()?)?;
     let work = item(false)?;
     check!(cancel(&work).is_none());
     check!(cancel_sync(&work).is_none());
@@ -422,7 +434,7 @@ impl Unique for Arc<Item> {
 /// Not at once, and once; also when its handle is dropped.
 fn delayed_item_runs() -> Result {
     RUNS.set(0);
-    let queue = OwnedQueue::new(c"kmemcg_test_delay", Options::unbound())?;
+    let queue = OwnedQueue::new(c"kmemcg_test_delay", Options::unbound(), crate::handle()?)?;
     let begin = Instant::<Monotonic>::now();
     drop(
         queue.try_spawn_after(msecs_to_jiffies(60), GFP_KERNEL, move || {
@@ -441,7 +453,7 @@ fn delayed_item_runs() -> Result {
 /// The closure comes back, and the queue does not wait for it.
 fn delayed_item_is_cancelled() -> Result {
     RUNS.set(0);
-    let queue = OwnedQueue::new(c"kmemcg_test_delay", Options::unbound())?;
+    let queue = OwnedQueue::new(c"kmemcg_test_delay", Options::unbound(), crate::handle()?)?;
     let item = queue.try_spawn_after(msecs_to_jiffies(3_600_000), GFP_KERNEL, || {
         RUNS.add();
     })?;
@@ -450,7 +462,7 @@ fn delayed_item_is_cancelled() -> Result {
     closure();
     check_eq!(RUNS.get(), 1);
     // In the queue already, behind another one.
-    let ordered = OwnedQueue::new(c"kmemcg_test_delayo", Options::ordered())?;
+    let ordered = OwnedQueue::new(c"kmemcg_test_delayo", Options::ordered(), crate::handle()?)?;
     let gate = block(&ordered)?;
     let item = ordered.try_spawn_after(0, GFP_KERNEL, || {
         RUNS.set(100);
@@ -467,7 +479,7 @@ fn delayed_item_that_runs_is_not_cancelled() -> Result {
     RUNS.set(0);
     static STATE: Counter = Counter::new();
     STATE.set(0);
-    let queue = OwnedQueue::new(c"kmemcg_test_delay", Options::unbound())?;
+    let queue = OwnedQueue::new(c"kmemcg_test_delay", Options::unbound(), crate::handle()?)?;
     let item = queue.try_spawn_after(1, GFP_KERNEL, || {
         STATE.set(1);
         spin_until(|| STATE.get() == 2, Delta::from_secs(1));
@@ -491,7 +503,7 @@ fn delayed_item_that_runs_is_not_cancelled() -> Result {
 /// Both return after the closure has run.
 fn drop_and_drain_wait_for_delayed_items() -> Result {
     RUNS.set(0);
-    let mut queue = OwnedQueue::new(c"kmemcg_test_delay", Options::unbound())?;
+    let mut queue = OwnedQueue::new(c"kmemcg_test_delay", Options::unbound(), crate::handle()?)?;
     let run = || {
         spin_until(|| false, Delta::from_millis(1));
         RUNS.add();
@@ -513,7 +525,7 @@ fn drop_and_drain_wait_for_delayed_items() -> Result {
 /// At once; many.
 fn delayed_item_without_a_delay() -> Result {
     RUNS.set(0);
-    let queue = OwnedQueue::new(c"kmemcg_test_delay0", Options::unbound())?;
+    let queue = OwnedQueue::new(c"kmemcg_test_delay0", Options::unbound(), crate::handle()?)?;
     let mut cancelled = 0;
     for i in 0..200 {
         let item = queue.try_spawn_after(i % 2, GFP_KERNEL, || {

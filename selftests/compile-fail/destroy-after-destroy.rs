@@ -6,12 +6,12 @@
 use super::Drained;
 use kernel::prelude::*;
 
-fn example(drained: Drained<'_>) -> Result {
+fn example(drained: Drained<'_>) {
     match drained.destroy() {
         #[cfg(not(fixed))]
         Ok(()) => drained.hand_back(), //~ ERROR E0382 use of moved value: `drained`
         #[cfg(fixed)]
-        Ok(()) => Ok(()),
+        Ok(()) => (),
         Err(drained) => drained.hand_back(),
     }
 }

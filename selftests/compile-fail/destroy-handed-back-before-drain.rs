@@ -10,5 +10,6 @@ fn example(root: &Arc<Root>) -> Result {
     let dying = Dying::begin(root)?;
     #[cfg(fixed)]
     let dying = dying.drain();
-    dying.hand_back() //~ ERROR E0599 no method named `hand_back` found for struct `Dying`
+    dying.hand_back(); //~ ERROR E0599 no method named `hand_back` found for struct `Dying`
+    Ok(())
 }

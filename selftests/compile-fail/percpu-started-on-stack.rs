@@ -3,7 +3,10 @@
 //! The count owns an `Arc` of what it counts; what lies elsewhere cannot be counted.
 
 use kernel::{prelude::*, sync::Arc};
-use rust_kmemcg::{abstractions::percpu_ref::*, impl_has_percpu_ref};
+use rust_kmemcg::{
+    abstractions::{percpu_ref::*, unload::Hold},
+    impl_has_percpu_ref,
+};
 
 #[pin_data]
 pub struct Session {
@@ -18,8 +21,8 @@ impl Release for Session {
     fn release(_this: Arc<Self>) {}
 }
 
-pub fn example(session: &Arc<Session>) -> Result {
+pub fn example(session: &Arc<Session>, hold: Hold) -> Result {
     #[cfg(not(fixed))]
     let session: &Session = session;
-    PercpuRef::start(session) //~ ERROR E0308 expected `&Arc<_>`, found `&Session`
+    PercpuRef::start(session, hold) //~ ERROR E0308 expected `&Arc<_>`, found `&Session`
 }

@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What keeps a module that is being unloaded: holds on it, and RCU callbacks.
+
+use crate::{
+    abstractions::{
+        call_rcu::{Callbacks, InCallback, RcuCallback, RcuHead},
+        debugfs::{File, Folder},
+        kmem_cache::Reaper,
+        percpu_ref::{PercpuRef, Release},
+        unload::*,
+        wait_group::WaitGroup,
+        workqueue::{Options, OwnedQueue},
+    },
+    impl_has_percpu_ref, impl_has_rcu_head,
+    support::{eventually, stays_false, Bell, Counter, HeldGracePeriod},
+    RustKmemcgTest,
+};
+use core::{cell::UnsafeCell, mem::MaybeUninit};
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{Acquire, AtomicFlag, Full, Release as Released},
+        Arc,
+    },
+};
+
+tests! { "unload":
+    anchor_elsewhere_is_einval,
+    drop_waits_for_the_last_hold,
+    nothing_after_the_close,
+    hold_gives_another_after_the_close,
+    queue_keeps_the_module,
+    reaper_keeps_the_module,
+    folder_keeps_the_module,
+    watcher_keeps_the_module,
+    killed_count_keeps_the_module,
+    live_count_keeps_the_module,
+    busy_start_gives_its_hold_up,
+    callbacks_have_run_after_the_drop,
+    members_of_a_group,
+}
+
+/// The one piece of the module's memory in which a second anchor may lie.
+struct Place {
+    anchor: UnsafeCell<MaybeUninit<Anchor<RustKmemcgTest>>>,
+    used: AtomicFlag,
+}
+
+// SAFETY: Who has set `used` has it for himself.
+unsafe impl Sync for Place {}
+
+static PLACE: Place = Place {
+    anchor: UnsafeCell::new(MaybeUninit::uninit()),
+    used: AtomicFlag::new(false),
+};
+
+/// An anchor in that place, as if the module had another one. Its drop is that of the anchor.
+struct Second(());
+
+impl Second {
+    fn new() -> Result<Self> {
+        if PLACE.used.xchg(true, Full) {
+            return Err(EBUSY);
+        }
+        // SAFETY: Ours alone; it is dropped below before it is written again.
+        let made = unsafe { pin_init::raw_try_init(Self::anchor(), Anchor::new()) };
+        if let Err(error) = made {
+            PLACE.used.store(false, Released);
+            return Err(error);
+        }
+        Ok(Self(()))
+    }
+
+    fn anchor() -> *mut Anchor<RustKmemcgTest> {
+        PLACE.anchor.get().cast()
+    }
+
+    fn handle(&self) -> Handle {
+        // SAFETY: Made by `new()`.
+        unsafe { &*Self::anchor() }.handle().clone()
+    }
+
+    /// Drops it in a worker, and returns who says when that is done.
+    fn unload(self) -> Result<Unloading> {
+        let queue = OwnedQueue::new(c"kmemcg_test_unload", Options::unbound(), crate::handle()?)?;
+        let done = Arc::new(Counter::new(), GFP_KERNEL)?;
+        let (handle, end) = (self.handle(), done.clone());
+        queue.try_spawn(GFP_KERNEL, move || {
+            drop(self);
+            end.add();
+        })?;
+        if !eventually(|| handle.hold().is_err()) {
+            return Err(ETIMEDOUT);
+        }
+        Ok(Unloading {
+            done,
+            _queue: queue,
+        })
+    }
+}
+
+impl Drop for Second {
+    fn drop(&mut self) {
+        // SAFETY: Made by `new()`, and dropped once.
+        unsafe { Self::anchor().drop_in_place() };
+        PLACE.used.store(false, Released);
+    }
+}
+
+/// An anchor that is closed and being dropped.
+struct Unloading {
+    done: Arc<Counter>,
+    _queue: OwnedQueue,
+}
+
+impl Unloading {
+    fn waits(&self) -> bool {
+        stays_false(|| self.done.get() != 0)
+    }
+
+    fn ends(&self) -> bool {
+        eventually(|| self.done.get() != 0)
+    }
+}
+
+static RUNS: Counter = Counter::new();
+static DROPS: Counter = Counter::new();
+
+/// What is kept as long as `keep` is there: so long the anchor's drop waits, and no longer.
+fn keeps<T>(make: impl FnOnce(&Handle) -> Result<T>) -> Result {
+    let second = Second::new()?;
+    let keep = make(&second.handle())?;
+    let unloading = second.unload()?;
+    check!(unloading.waits());
+    drop(keep);
+    check!(unloading.ends());
+    Ok(())
+}
+
+/// What is dropped with its memory must lie in the module's.
+fn anchor_elsewhere_is_einval() -> Result {
+    let boxed = KBox::pin_init(Anchor::<RustKmemcgTest>::new(), GFP_KERNEL);
+    check_eq!(
+        boxed.err().map(|error| error.to_errno()),
+        Some(EINVAL.to_errno())
+    );
+    let shared = Arc::pin_init(Anchor::<RustKmemcgTest>::new(), GFP_KERNEL);
+    check_eq!(
+        shared.err().map(|error| error.to_errno()),
+        Some(EINVAL.to_errno())
+    );
+    drop(Second::new()?);
+    Ok(())
+}
+
+/// Whoever has it, in whatever order they go.
+fn drop_waits_for_the_last_hold() -> Result {
+    let queue = OwnedQueue::new(c"kmemcg_test_hold", Options::unbound(), crate::handle()?)?;
+    let second = Second::new()?;
+    let handle = second.handle();
+    let (first, last) = (handle.hold()?, handle.hold()?);
+    DROPS.set(0);
+    queue.try_spawn(GFP_KERNEL, move || {
+        // Long after the drop of the anchor has begun.
+        eventually(|| handle.hold().is_err());
+        drop(first);
+        stays_false(|| false);
+        DROPS.add();
+        drop(last);
+    })?;
+    drop(second);
+    check_eq!(DROPS.get(), 1);
+    Ok(())
+}
+
+/// Whatever needs a hold, while the anchor waits and when it is gone.
+fn nothing_after_the_close() -> Result {
+    let second = Second::new()?;
+    let handle = second.handle();
+    let hold = handle.hold()?;
+    let unloading = second.unload()?;
+    let while_it_waits = nothing_can_be_had(&handle).and_then(|()| {
+        check!(unloading.waits());
+        Ok(())
+    });
+    drop(hold);
+    while_it_waits?;
+    check!(unloading.ends());
+    nothing_can_be_had(&handle)
+}
+
+fn nothing_can_be_had(handle: &Handle) -> Result {
+    check_err!(handle.hold(), ENODEV);
+    check_err!(
+        OwnedQueue::new(c"kmemcg_test_late", Options::unbound(), handle),
+        ENODEV
+    );
+    check_err!(Reaper::new(c"kmemcg_test_late", handle), ENODEV);
+    check_err!(folder(handle), ENODEV);
+    check!(Callbacks::new(handle).call(entry()?).is_err());
+    Ok(())
+}
+
+/// That is how who has one can start a count again, and cannot fail.
+fn hold_gives_another_after_the_close() -> Result {
+    let second = Second::new()?;
+    let hold = second.handle().hold()?;
+    let unloading = second.unload()?;
+    let another = hold.clone();
+    drop(hold);
+    check!(unloading.waits());
+    drop(another);
+    check!(unloading.ends());
+    Ok(())
+}
+
+fn queue_keeps_the_module() -> Result {
+    keeps(|module| OwnedQueue::new(c"kmemcg_test_keeps", Options::unbound(), module))
+}
+
+fn reaper_keeps_the_module() -> Result {
+    keeps(|module| Reaper::new(c"kmemcg_test_keeps", module))
+}
+
+fn folder(module: &Handle) -> Result<Folder<Bell>> {
+    static FILES: [File<Bell>; 0] = [];
+    let data = Arc::new(Bell(&DROPS), GFP_KERNEL)?;
+    Folder::new::<RustKmemcgTest>(c"rust_kmemcg_test.late", data, &FILES, module)
+}
+
+fn folder_keeps_the_module() -> Result {
+    keeps(folder)
+}
+
+#[cfg(CONFIG_CGROUPS)]
+fn watcher_keeps_the_module() -> Result {
+    use crate::abstractions::cgroup::{Cgroup, Watch, Watcher};
+    use kernel::sync::ArcBorrow;
+
+    struct Nobody;
+
+    impl Watch for Nobody {
+        fn mkdir(_: ArcBorrow<'_, Self>, _: &Cgroup, _: &CStr) {}
+        fn rmdir(_: ArcBorrow<'_, Self>, _: &Cgroup) {}
+        fn release(_: ArcBorrow<'_, Self>, _: &Cgroup) {}
+    }
+
+    keeps(|module| Watcher::new(Arc::new(Nobody, GFP_KERNEL)?, module)).map_err(|error| {
+        if error == ENOENT {
+            EOPNOTSUPP
+        } else {
+            error
+        }
+    })
+}
+
+#[cfg(not(CONFIG_CGROUPS))]
+fn watcher_keeps_the_module() -> Result {
+    Err(EOPNOTSUPP)
+}
+
+#[pin_data]
+struct Session {
+    #[pin]
+    refs: PercpuRef<Session>,
+}
+
+impl_has_percpu_ref! { impl HasPercpuRef for Session { self.refs } }
+
+impl Release for Session {
+    fn release(_this: Arc<Self>) {
+        RUNS.add();
+    }
+}
+
+fn session() -> Result<Arc<Session>> {
+    RUNS.set(0);
+    Arc::pin_init(
+        try_pin_init!(Session { refs <- PercpuRef::new(GFP_KERNEL) }),
+        GFP_KERNEL,
+    )
+}
+
+/// Until its release was called, after the grace period of the kill.
+fn killed_count_keeps_the_module() -> Result {
+    let second = Second::new()?;
+    let session = session()?;
+    PercpuRef::start(&session, second.handle().hold()?)?;
+    let held = HeldGracePeriod::new()?;
+    check!(session.refs.kill());
+    drop(session);
+    let unloading = second.unload()?;
+    check!(unloading.waits());
+    check!(held.is_held());
+    check_eq!(RUNS.get(), 0);
+    held.release();
+    check!(unloading.ends());
+    check_eq!(RUNS.get(), 1);
+    Ok(())
+}
+
+/// Until it is killed, and the last reference was put.
+fn live_count_keeps_the_module() -> Result {
+    let second = Second::new()?;
+    let session = session()?;
+    PercpuRef::start(&session, second.handle().hold()?)?;
+    let guard = PercpuRef::tryget_live(&*session).ok_or(ENODEV)?;
+    let unloading = second.unload()?;
+    check!(unloading.waits());
+    check!(session.refs.kill());
+    check!(unloading.waits());
+    drop(guard);
+    check!(unloading.ends());
+    check_eq!(RUNS.get(), 1);
+    // Idle: it holds nothing, and can be started for another module.
+    PercpuRef::start(&session, crate::hold()?)?;
+    check!(session.refs.kill());
+    Ok(())
+}
+
+/// And the count keeps its own.
+fn busy_start_gives_its_hold_up() -> Result {
+    let (one, other) = (crate::hold()?, Second::new()?);
+    let session = session()?;
+    PercpuRef::start(&session, one)?;
+    check_err!(PercpuRef::start(&session, other.handle().hold()?), EBUSY);
+    drop(other);
+    check!(session.refs.kill());
+    Ok(())
+}
+
+#[pin_data]
+struct Entry {
+    #[pin]
+    rcu: RcuHead<Entry>,
+}
+
+impl_has_rcu_head! { impl HasRcuHead for Entry { self.rcu } }
+
+impl RcuCallback for Entry {
+    type Pointer = Arc<Self>;
+
+    fn run(_this: Arc<Self>, _cx: InCallback<'_>) {
+        RUNS.add();
+    }
+}
+
+fn entry() -> Result<Arc<Entry>> {
+    Arc::pin_init(pin_init!(Entry { rcu <- RcuHead::new() }), GFP_KERNEL)
+}
+
+fn callbacks_have_run_after_the_drop() -> Result {
+    RUNS.set(0);
+    let second = Second::new()?;
+    let callbacks = Callbacks::new(&second.handle());
+    let held = HeldGracePeriod::new()?;
+    for _ in 0..100 {
+        check!(callbacks.call(entry()?).is_ok());
+    }
+    let unloading = second.unload()?;
+    check!(unloading.waits());
+    check!(held.is_held());
+    check_eq!(RUNS.get(), 0);
+    held.release();
+    check!(unloading.ends());
+    check_eq!(RUNS.get(), 100);
+    Ok(())
+}
+
+/// Joining, cloning, closing.
+fn members_of_a_group() -> Result {
+    let group = WaitGroup::new()?;
+    group.wait();
+    let queue = OwnedQueue::new(c"kmemcg_test_group", Options::unbound(), crate::handle()?)?;
+    let waited = Arc::new(AtomicFlag::new(false), GFP_KERNEL)?;
+    let member = group.try_join().ok_or(ENODEV)?;
+    group.close();
+    check!(group.is_closed());
+    check!(group.try_join().is_none());
+    let (more, clone) = (group.join(), member.clone());
+    let (theirs, end) = (group.clone(), waited.clone());
+    queue.try_spawn(GFP_KERNEL, move || {
+        theirs.wait();
+        end.store(true, Released);
+    })?;
+    for one in [member, more] {
+        drop(one);
+        check!(stays_false(|| waited.load(Acquire)));
+    }
+    drop(clone);
+    check!(eventually(|| waited.load(Acquire)));
+    group.wait();
+    Ok(())
+}

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A queue that is kept in a static is never dropped, so its items could run when the module is gone.
+//! It has a hold on the module, which is not unloaded then.
+
+use kernel::{prelude::*, sync::SetOnce};
+use rust_kmemcg::abstractions::{
+    unload,
+    workqueue::{Options, OwnedQueue},
+};
+
+static QUEUE: SetOnce<OwnedQueue> = SetOnce::new();
+
+pub fn example(module: &unload::Handle) -> Result {
+    #[cfg(not(fixed))]
+    let queue = OwnedQueue::new(c"example", Options::unbound())?; //~ ERROR E0061 argument #3 of type `&Handle` is missing
+    #[cfg(fixed)]
+    let queue = OwnedQueue::new(c"example", Options::unbound(), module)?;
+    QUEUE.populate(queue);
+    Ok(())
+}
