@@ -319,11 +319,11 @@ impl<T> PercpuRef<T> {
         self.phase.cmpxchg(old, new, Full).ok().map(|_| new)
     }
 
-    /// Ends a transition, unless the release callback ran meanwhile.
-    fn complete(&self, transition: u64, to: u64) {
-        let _ = self
-            .phase
-            .cmpxchg(transition, transition & !PHASE | to, Full);
+    /// Ends a transition, unless something came between: the release callback, or a kill of a count
+    /// that is being switched. Tells whether it did.
+    fn complete(&self, transition: u64, to: u64) -> bool {
+        let ended = transition & !PHASE | to;
+        self.phase.cmpxchg(transition, ended, Full).is_ok()
     }
 
     /// Makes a live count atomic, killed or not, until [`switch_to_percpu`](Self::switch_to_percpu),
@@ -373,8 +373,9 @@ impl<T> PercpuRef<T> {
             return false;
         };
         f(self.inner.get());
-        self.complete(switching, LIVE);
-        self.kill_from(SWITCHING_KILLED);
+        if !self.complete(switching, LIVE) {
+            self.kill_from(SWITCHING_KILLED);
+        }
         true
     }
 
