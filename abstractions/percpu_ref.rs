@@ -51,11 +51,18 @@
 //! C header: [`include/linux/percpu-refcount.h`](srctree/include/linux/percpu-refcount.h)
 
 use super::{gfp, helpers, rcu_slot::Reader, unload};
-use core::{cell::UnsafeCell, marker::PhantomData, ops::Deref, ptr::NonNull};
+use core::{
+    cell::UnsafeCell,
+    marker::PhantomData,
+    mem::transmute,
+    ops::Deref,
+    ptr::{self, NonNull},
+};
 use kernel::{
     alloc::Flags,
     bindings,
     error::to_result,
+    ffi::c_void,
     prelude::*,
     sync::{
         atomic::{Acquire, Atomic, Full, Relaxed},
@@ -72,6 +79,7 @@ use kernel::{
 ///   `PERCPU_REF_ALLOW_REINIT`.
 /// - In every phase but `IDLE` the count owns one `Arc<T>` of the structure that contains it, and a
 ///   `hold` on the module. In `IDLE` the count is zero and dead, and there is no reference.
+/// - `confirm` is null or `confirm_callback::<T>`; it is not null in `SWITCHING_CONFIRMED`.
 /// - `hold` is written by who brought the count from `IDLE` to `STARTING`, and taken by the release
 ///   callback before it brings it back.
 #[pin_data(PinnedDrop)]
@@ -79,6 +87,7 @@ pub struct PercpuRef<T> {
     #[pin]
     inner: Opaque<bindings::percpu_ref>,
     phase: Atomic<u64>,
+    confirm: Atomic<*mut c_void>,
     hold: UnsafeCell<Option<unload::Hold>>,
     _counts: PhantomData<fn(T) -> T>,
 }
@@ -92,9 +101,11 @@ const KILLING: u64 = 3;
 const KILLED: u64 = 4;
 const RESURRECTING: u64 = 5;
 const SWITCHING: u64 = 6;
-// Killed while switching: whoever switches kills it afterwards.
+// Killed while switching: whoever switches kills it afterwards. So does he with the other one, and has
+// that confirmed.
 const SWITCHING_KILLED: u64 = 7;
-const PHASE: u64 = 7;
+const SWITCHING_CONFIRMED: u64 = 8;
+const PHASE: u64 = 15;
 const START: u64 = PHASE + 1;
 
 // SAFETY: A `percpu_ref` may be used from any CPU; what a thread can reach through it is `T`s,
@@ -191,6 +202,7 @@ impl<T: Release> PercpuRef<T> {
                 })
             }),
             phase: Atomic::new(IDLE),
+            confirm: Atomic::new(ptr::null_mut()),
             hold: UnsafeCell::new(None),
             _counts: PhantomData,
         })
@@ -266,30 +278,24 @@ impl<T: Release> PercpuRef<T> {
     /// Returns whether this call did it: a count is killed once only, and not while
     /// [`start`](Self::start) or [`resurrect`](Self::resurrect) is at work on it. Stands on
     /// `percpu_ref_kill()`. Context: any; does not wait. The callback may run before it returns.
+    ///
+    /// While the count is being switched ([`switch_to_atomic`](Self::switch_to_atomic)), the kill is put
+    /// off: who switches does it in the end, and live references can be taken until then.
     pub fn kill(&self) -> bool {
-        if self.transition(SWITCHING, SWITCHING_KILLED).is_some() {
-            return true;
-        }
-        self.kill_from(LIVE)
+        self.kill_or_leave(SWITCHING_KILLED, None)
     }
 
     /// As [`kill`](Self::kill), and calls [`Confirm::confirmed`] when no CPU can take a live
-    /// reference any more. Context: any; does not wait.
+    /// reference any more. Context: any; does not wait. While the count is being switched it is put off,
+    /// like the kill.
     pub fn kill_and_confirm(&self) -> bool
     where
         T: Confirm,
     {
-        let Some(killing) = self.transition(LIVE, KILLING) else {
-            return false;
-        };
-        // SAFETY: As in `kill()`; the count keeps the `T` alive until it was confirmed.
-        unsafe {
-            helpers::rust_kmemcg_percpu_ref_get(self.inner.get());
-            bindings::percpu_ref_kill_and_confirm(self.inner.get(), Some(confirm_callback::<T>));
-            helpers::rust_kmemcg_percpu_ref_put(self.inner.get());
-        }
-        self.complete(killing, KILLED);
-        true
+        let confirm: unsafe extern "C" fn(*mut bindings::percpu_ref) = confirm_callback::<T>;
+        // INVARIANT: That is the one.
+        self.confirm.store(confirm as *mut c_void, Relaxed);
+        self.kill_or_leave(SWITCHING_CONFIRMED, Some(confirm))
     }
 
     /// Makes a killed count live again. The guard is the proof that it is not zero.
@@ -346,7 +352,21 @@ impl<T> PercpuRef<T> {
         self.switch(|refs| unsafe { bindings::percpu_ref_switch_to_percpu(refs) })
     }
 
-    fn kill_from(&self, phase: u64) -> bool {
+    /// Kills a live count. One that is being switched is brought to `later`, and left to who switches
+    /// it.
+    fn kill_or_leave(&self, later: u64, confirm: bindings::percpu_ref_func_t) -> bool {
+        // Goes round only where somebody else changed the phase meanwhile.
+        loop {
+            match self.phase.load(Relaxed) & PHASE {
+                LIVE if self.kill_from(LIVE, confirm) => return true,
+                SWITCHING if self.transition(SWITCHING, later).is_some() => return true,
+                LIVE | SWITCHING => (),
+                _ => return false,
+            }
+        }
+    }
+
+    fn kill_from(&self, phase: u64, confirm: bindings::percpu_ref_func_t) -> bool {
         let Some(killing) = self.transition(phase, KILLING) else {
             return false;
         };
@@ -355,10 +375,10 @@ impl<T> PercpuRef<T> {
         // below instead, without it.
         // SAFETY: Initialised; live, so not killed yet, and nobody else gets here before the
         // count was started or resurrected anew. So the count is not zero; the reference that is
-        // taken is put.
+        // taken is put. The count keeps the `T` alive until `confirm`, which is for a `T`, has returned.
         unsafe {
             helpers::rust_kmemcg_percpu_ref_get(self.inner.get());
-            bindings::percpu_ref_kill_and_confirm(self.inner.get(), None);
+            bindings::percpu_ref_kill_and_confirm(self.inner.get(), confirm);
             helpers::rust_kmemcg_percpu_ref_put(self.inner.get());
         }
         // Does nothing where the callback ran already.
@@ -373,9 +393,18 @@ impl<T> PercpuRef<T> {
             return false;
         };
         f(self.inner.get());
-        if !self.complete(switching, LIVE) {
-            self.kill_from(SWITCHING_KILLED);
+        if self.complete(switching, LIVE) {
+            return true;
         }
+        // Killed, and nobody else changes these phases.
+        let phase = self.phase.load(Acquire) & PHASE;
+        let confirm = match phase {
+            SWITCHING_CONFIRMED => self.confirm.load(Relaxed),
+            _ => ptr::null_mut(),
+        };
+        // SAFETY: Null, which is none, or such a function, by the type invariants.
+        let confirm = unsafe { transmute::<*mut c_void, bindings::percpu_ref_func_t>(confirm) };
+        self.kill_from(phase, confirm);
         true
     }
 
@@ -393,7 +422,7 @@ impl<T> PercpuRef<T> {
         let all = unsafe { helpers::rust_kmemcg_percpu_ref_count(self.inner.get()) };
         let own = matches!(
             self.phase.load(Relaxed) & PHASE,
-            STARTING | LIVE | SWITCHING | RESURRECTING
+            STARTING | LIVE | SWITCHING | SWITCHING_KILLED | SWITCHING_CONFIRMED | RESURRECTING
         );
         usize::try_from(all).unwrap_or(0).saturating_sub(own.into())
     }
@@ -412,7 +441,7 @@ impl<T> PercpuRef<T> {
 
     /// Was the count started, and not killed since? Context: any.
     pub fn is_live(&self) -> bool {
-        self.phase.load(Acquire) & PHASE == LIVE
+        matches!(self.phase.load(Acquire) & PHASE, LIVE | SWITCHING)
     }
 
     /// Has the release callback been entered, or was the count never started? Context: any.

@@ -138,19 +138,18 @@ impl kernel::InPlaceModule for RustKmemcgBench {
         try_pin_init!(Self {
             anchor <- unload::Anchor::new(),
             twin: ffi::Twin::new()?,
-            control: Folder::new::<Self>(
-                c"rust_kmemcg_bench",
-                Arc::pin_init(
+            control: {
+                let module = anchor.handle();
+                let control = Arc::pin_init(
                     try_pin_init!(Control {
                         results <- new_mutex!(Results(KVec::new())),
                         kept <- new_mutex!(None),
-                        world <- World::new(anchor.handle()),
+                        world <- World::new(module),
                     }),
                     GFP_KERNEL,
-                )?,
-                &FILES,
-                anchor.handle(),
-            )?,
+                )?;
+                Folder::new::<Self>(c"rust_kmemcg_bench", control, &FILES, module)?
+            },
         })
     }
 }

@@ -3,7 +3,12 @@
 //! Reference counts with per-CPU counters.
 
 use crate::{
-    abstractions::{context::Context, exec, percpu_ref::*},
+    abstractions::{
+        context::Context,
+        exec,
+        percpu_ref::*,
+        workqueue::{Options, OwnedQueue},
+    },
     impl_has_percpu_ref,
     support::{cpus_expected, eventually, in_parallel, stays_false, Counter, HeldGracePeriod},
 };
@@ -30,6 +35,8 @@ tests! { "percpu_ref":
     restarted_after_release,
     restarted_in_the_release_callback,
     switching_modes,
+    killed_while_it_is_switched,
+    confirmed_kill_while_it_is_switched,
     both_cpus_get_and_put,
     both_cpus_kill_once,
     guard_keeps_the_structure,
@@ -383,6 +390,48 @@ fn switching_modes() -> Result {
     check!(session.refs.kill());
     check_eq!(RELEASES.get(), 2);
     Ok(())
+}
+
+/// Kills the count while a worker switches it, which takes as long as a grace period is held.
+fn kill_while_switching(kill: fn(&PercpuRef<Session>) -> bool, confirms: usize) -> Result {
+    let session = Session::started()?;
+    let queue = OwnedQueue::new(c"kmemcg_test_switch", Options::unbound(), crate::handle()?)?;
+    let held = HeldGracePeriod::new()?;
+    let switched = session.clone();
+    static SWITCHED: Counter = Counter::new();
+    SWITCHED.set(0);
+    queue.try_spawn(GFP_KERNEL, move || {
+        switched.refs.switch_to_atomic();
+        SWITCHED.add();
+    })?;
+    check!(stays_false(|| SWITCHED.get() != 0));
+    check!(session.refs.is_live());
+    check!(kill(&session.refs));
+    check!(!kill(&session.refs));
+    check!(!session.refs.is_live());
+    // The kill is put off.
+    let guard = get(&session)?;
+    check!(held.is_held());
+    check_eq!((SWITCHED.get(), CONFIRMS.get()), (0, 0));
+    held.release();
+    queue.flush();
+    rcu::rcu_barrier();
+    check!(session.refs.is_dying());
+    check!(PercpuRef::tryget_live(&*session).is_none());
+    check_eq!((CONFIRMS.get(), RELEASES.get()), (confirms, 0));
+    drop(guard);
+    check_eq!((CONFIRMS.get(), RELEASES.get()), (confirms, 1));
+    Ok(())
+}
+
+/// It waits for nothing; who switches kills.
+fn killed_while_it_is_switched() -> Result {
+    kill_while_switching(|refs| refs.kill(), 0)
+}
+
+/// And the switcher has it confirmed.
+fn confirmed_kill_while_it_is_switched() -> Result {
+    kill_while_switching(|refs| refs.kill_and_confirm(), 1)
 }
 
 /// While the count is killed, switched, and resurrected.
