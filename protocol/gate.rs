@@ -320,23 +320,20 @@ impl Entered<'_> {
     /// In an asynchronous destroy, where the reference is not started yet, its maker comes here
     /// afterwards.
     pub(super) fn condemn(&mut self, child: &Child, during: Phase) -> bool {
-        let stage = child.stage(&self.inside);
-        let condemned = self.inside.phase == during
-            && child.refs().is_live()
-            && match during {
-                Phase::Dying => matches!(stage, Stage::Active | Stage::Parked),
-                Phase::Closing => stage == Stage::Active,
-                Phase::Live | Phase::Destroyed => false,
-            };
-        if condemned {
-            child.trace(trace::child_condemn);
-            if during == Phase::Closing {
-                child.enter(Stage::Killed, &mut self.inside);
-            } else {
+        if self.inside.phase != during || !child.refs().is_live() {
+            return false;
+        }
+        match (during, child.stage(&self.inside)) {
+            (Phase::Dying, Stage::Active | Stage::Parked) => {
                 child.life(&mut self.inside).condemned = true;
             }
+            (Phase::Closing, Stage::Active) => child.enter(Stage::Killed, &mut self.inside),
+            // Condemned by an asynchronous destroy, which has not come to the kill yet.
+            (Phase::Dying, Stage::Killed) => return true,
+            _ => return false,
         }
-        condemned
+        child.trace(trace::child_condemn);
+        true
     }
 
     /// The last reference is gone. Context: any.
