@@ -13,8 +13,10 @@ use crate::abstractions::{
     call_rcu::{Callbacks, InCallback},
     rcu_slot::Retired,
     trace, unload,
+    wait_group::{Member, WaitGroup},
     workqueue::{Options, OwnedQueue},
 };
+use core::ops::Deref;
 use kernel::{
     fmt,
     prelude::*,
@@ -41,6 +43,8 @@ pub(super) struct Releases {
     /// Children take theirs from this one: that cannot fail.
     hold: unload::Hold,
     stalled: AtomicFlag,
+    /// Whoever has a [`Share`].
+    sharers: WaitGroup,
 }
 
 impl Releases {
@@ -54,7 +58,22 @@ impl Releases {
             callbacks: Callbacks::new(module),
             hold: module.hold()?,
             stalled: AtomicFlag::new(false),
+            sharers: WaitGroup::new()?,
         })
+    }
+
+    /// For a root, or whoever else may let go of it anywhere.
+    pub(super) fn share(self: &Arc<Self>) -> Share {
+        Share {
+            releases: self.clone(),
+            _member: self.sharers.join(),
+        }
+    }
+
+    /// Waits until nobody has a share: then the queue is destroyed where its last `Arc` is dropped, by
+    /// the caller. Context: may sleep.
+    pub(super) fn wait_unshared(&self) {
+        self.sharers.wait();
     }
 
     /// Waits for everything that was queued, works of callbacks too, and for the releases that
@@ -63,6 +82,23 @@ impl Releases {
         self.callbacks.barrier();
         self.queue.flush();
         rcu::synchronize_rcu();
+    }
+}
+
+/// A share of the [`Releases`]. Dropping it never destroys the queue, in whatever context: who made the
+/// releases keeps them until there is no share.
+///
+/// The fields are dropped in this order.
+pub(super) struct Share {
+    releases: Arc<Releases>,
+    _member: Member,
+}
+
+impl Deref for Share {
+    type Target = Releases;
+
+    fn deref(&self) -> &Releases {
+        &self.releases
     }
 }
 
@@ -111,12 +147,12 @@ pub(super) struct Gate {
     /// Notified when a child is released while the root is dying.
     #[pin]
     suppressed: CondVar,
-    releases: Arc<Releases>,
+    releases: Share,
 }
 
 impl Gate {
     pub(super) fn new(releases: &Arc<Releases>) -> impl PinInit<Self> {
-        let releases = releases.clone();
+        let releases = releases.share();
         pin_init!(Self {
             inside <- new_spinlock_irq!(Inside {
                 phase: Phase::Live,
@@ -532,12 +568,13 @@ impl Entered<'_> {
 /// While it lives, the workqueue runs nothing new. (On a machine with several memory nodes that is
 /// so on one of them only: each runs one item at the least.)
 pub struct Stall {
-    releases: Arc<Releases>,
+    releases: Share,
     end: Arc<Completion>,
 }
 
 impl Stall {
-    pub(super) fn new(releases: Arc<Releases>) -> Result<Self> {
+    pub(super) fn new(releases: &Arc<Releases>) -> Result<Self> {
+        let releases = releases.share();
         let begin = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
         let end = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
         let (running, until) = (begin.clone(), end.clone());

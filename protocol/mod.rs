@@ -89,8 +89,8 @@ use kernel::{
 
 /// All roots and groups.
 ///
-/// Dropping it destroys the roots and waits for all that is pending. There must be no object and no
-/// [`Root`] in anybody's hands. Context of the drop: may sleep.
+/// Dropping it destroys the roots and waits for all that is pending: also until the last object was
+/// freed, and nobody has a [`Root`] or a [`Stall`] any more. Context of the drop: may sleep.
 #[pin_data(PinnedDrop)]
 pub struct Kmemcg {
     /// Those that are closing, too: they have no name any more.
@@ -233,7 +233,7 @@ impl Kmemcg {
     ///
     /// `ENOMEM`; `EBUSY`: it waits already.
     pub fn stall(&self) -> Result<Stall> {
-        gate::Stall::new(self.releases.clone())
+        gate::Stall::new(&self.releases)
     }
 }
 
@@ -250,12 +250,12 @@ impl PinnedDrop for Kmemcg {
     fn drop(self: Pin<&mut Self>) {
         let mut roots = self.roots.lock();
         for root in roots.drain_all() {
-            // Who has an object is a module that uses this one, or our control plane; both are
-            // gone. So this cannot fail.
-            match destroy::destroy(&root) {
-                // It was closing, and is gone by itself.
-                Ok(()) | Err(ENOENT) => (),
-                Err(error) => pr_err!("root {} is left behind: {error:?}\n", root.name()),
+            // Who has an object is a module that uses this one, or our control plane; both should be
+            // gone. `ENOENT`: it was closing, and is gone by itself.
+            if destroy::destroy(&root) == Err(EBUSY) {
+                pr_warn!("root {} has objects: waiting for them\n", root.name());
+                // It may be closing already.
+                let _ = destroy::close(&root);
             }
         }
         drop(roots);
@@ -263,5 +263,6 @@ impl PinnedDrop for Kmemcg {
         // Nothing of a root is pending now. What was pending for groups and roots that are gone
         // already ends here.
         self.releases.quiesce();
+        self.releases.wait_unshared();
     }
 }
