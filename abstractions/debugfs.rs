@@ -90,7 +90,7 @@ impl<T: Send + Sync + 'static> Folder<T> {
     ///
     /// # Errors
     ///
-    /// `EEXIST`, `ENOMEM`; `ENODEV` or `EPERM` where debugfs is switched off; `ENODEV` where the
+    /// `EINVAL`: `M` is not the module that this code is part of. `EEXIST`, `ENOMEM`; `ENODEV` or `EPERM` where debugfs is switched off; `ENODEV` where the
     /// module is being unloaded.
     pub fn new<M: ModuleMetadata + 'static>(
         name: &CStr,
@@ -98,6 +98,10 @@ impl<T: Send + Sync + 'static> Folder<T> {
         files: &'static [File<T>],
         module: &unload::Handle,
     ) -> Result<Self> {
+        let operations: &'static bindings::file_operations = &Operations::<M, T>::TABLE;
+        if !unload::is_in_module::<M, _>(operations) {
+            return Err(EINVAL);
+        }
         let hold = module.hold()?;
         let mut nodes = KVec::with_capacity(files.len(), GFP_KERNEL)?;
         for file in files {
@@ -119,7 +123,8 @@ impl<T: Send + Sync + 'static> Folder<T> {
             };
             // SAFETY: The name is a C string; `dentry` is the folder. The node stays where it is
             // and alive until the file is removed: `nodes` does not grow, and the drop removes
-            // the files first. The operations are static and fit such a node.
+            // the files first. The operations fit such a node, and lie in the module that they say
+            // is their owner; while that is there, so is the hold.
             from_err_ptr(unsafe {
                 bindings::debugfs_create_file_full(
                     node.file.name.as_char_ptr(),
@@ -127,7 +132,7 @@ impl<T: Send + Sync + 'static> Folder<T> {
                     folder.dentry,
                     ptr::from_ref(node).cast_mut().cast(),
                     ptr::null(),
-                    &Operations::<M, T>::TABLE,
+                    operations,
                 )
             })?;
         }

@@ -103,7 +103,11 @@ __rust_helper bool rust_kmemcg_irqs_disabled(void)
 
 __rust_helper bool rust_kmemcg_in_module(const void *address, const struct module *module)
 {
-	return !module || within_module((unsigned long)address, module);
+#ifndef MODULE
+	if (!module)
+		return true;
+#endif
+	return module && within_module((unsigned long)address, module);
 }
 
 __rust_helper int

@@ -32,7 +32,10 @@ u64 rust_kmemcg_jiffies_to_usecs(unsigned long ticks);
 void rust_kmemcg_preempt_disable(void);
 void rust_kmemcg_preempt_enable(void);
 
-/* Is the address in the module's own memory? Everything is, in the kernel itself. */
+/*
+ * Is the address in the module's own memory? For the kernel itself, which is
+ * null: yes, unless it is a module that asks.
+ */
 bool rust_kmemcg_in_module(const void *address, const struct module *module);
 
 struct tracepoint;

@@ -10,14 +10,19 @@ use crate::{
     support::{Bell, Counter},
     RustKmemcgTest,
 };
+use core::{cell::UnsafeCell, ptr};
 use kernel::{
+    bindings,
     prelude::*,
     seq_print,
+    str::CStr,
     sync::{new_mutex, Arc, Mutex},
+    ModuleMetadata,
 };
 
 tests! { "debugfs":
     folder_that_is_there_is_eexist,
+    folder_of_another_module_is_einval,
     file_that_is_there_leaves_nothing,
     folder_owns_its_data,
     folder_comes_and_goes,
@@ -55,6 +60,49 @@ fn folder_that_is_there_is_eexist() -> Result {
     check_eq!(DROPS.get(), 1);
     check_err!(folder(&FILES), EEXIST);
     drop(first);
+    drop(folder(&FILES)?);
+    Ok(())
+}
+
+/// Then an open file would keep the other one.
+fn folder_of_another_module_is_einval() -> Result {
+    /// The kernel itself.
+    struct BuiltIn;
+
+    impl ModuleMetadata for BuiltIn {
+        const NAME: &'static CStr = c"built in";
+        // SAFETY: The kernel is null everywhere.
+        const THIS_MODULE: ThisModule = unsafe { ThisModule::from_ptr(ptr::null_mut()) };
+    }
+
+    /// A module without memory.
+    struct Other;
+
+    struct Place(UnsafeCell<bindings::module>);
+
+    // SAFETY: Nobody writes it.
+    unsafe impl Sync for Place {}
+
+    static PLACE: Place = Place(UnsafeCell::new(pin_init::zeroed()));
+
+    impl ModuleMetadata for Other {
+        const NAME: &'static CStr = c"other";
+        // SAFETY: It lives for ever; what is looked at says that it has no memory.
+        const THIS_MODULE: ThisModule = unsafe { ThisModule::from_ptr(PLACE.0.get()) };
+    }
+
+    DROPS.set(0);
+    let data = || Arc::new(Bell(&DROPS), GFP_KERNEL);
+    let module = crate::handle()?;
+    check_err!(
+        Folder::new::<BuiltIn>(c"rust_kmemcg_test.one", data()?, &FILES, module),
+        EINVAL
+    );
+    check_err!(
+        Folder::new::<Other>(c"rust_kmemcg_test.one", data()?, &FILES, module),
+        EINVAL
+    );
+    check_eq!(DROPS.get(), 2);
     drop(folder(&FILES)?);
     Ok(())
 }
@@ -161,9 +209,7 @@ static CONTENT: [File<Content>; 5] = [
 ];
 
 impl Files {
-    pub(crate) fn new<M: kernel::ModuleMetadata + 'static>(
-        module: &unload::Handle,
-    ) -> Result<Self> {
+    pub(crate) fn new<M: ModuleMetadata + 'static>(module: &unload::Handle) -> Result<Self> {
         let content = Arc::pin_init(
             pin_init!(Content {
                 generation: Counter::new(),
