@@ -41,7 +41,8 @@ use kernel::{
 ///
 /// # Errors
 ///
-/// `ENOMEM`; `EOPNOTSUPP` for [`Context::Nmi`]. `f` was not called, and the value comes back.
+/// `ENOMEM`; `EOPNOTSUPP` for [`Context::Nmi`], and on PREEMPT_RT for [`Context::HardIrq`], where a
+/// spinlock sleeps. `f` was not called, and the value comes back.
 pub fn run<T, F>(context: Context, value: T, f: F) -> core::result::Result<(), (Error, T)>
 where
     T: Send + Unpin + 'static,
@@ -53,6 +54,7 @@ where
             Ok(())
         }
         Context::SoftIrq => run_in_timer::<RelativeSoftMode<Monotonic>, T, F>(value, f),
+        Context::HardIrq if cfg!(CONFIG_PREEMPT_RT) => Err((EOPNOTSUPP, value)),
         Context::HardIrq => run_in_timer::<RelativeHardMode<Monotonic>, T, F>(value, f),
         Context::Nmi => Err((EOPNOTSUPP, value)),
     }

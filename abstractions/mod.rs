@@ -10,6 +10,9 @@
 //! `lock()` may be called in any context, a hard interrupt too, since it counts how often interrupts
 //! were disabled and enables them with the last guard only; so nothing has to keep the state that
 //! they were in. Each lock has a lockdep class of its own, from the place where it is made.
+//!
+//! On PREEMPT_RT such a lock sleeps, and no memory is freed in a hard interrupt: "any context" leaves
+//! that one out there.
 
 pub mod call_rcu;
 #[cfg(CONFIG_CGROUPS)]

@@ -11,6 +11,9 @@
 //! receives it. So a [`Guard`], which stands for one reference, keeps the structure alive, although
 //! it costs no shared cache line.
 //!
+//! On PREEMPT_RT, where spinlocks sleep, "any context" is any but a hard interrupt: for a kill, and for
+//! a put that may be the last one.
+//!
 //! # Examples
 //!
 //! ```
@@ -162,7 +165,7 @@ pub trait Release: HasPercpuRef {
     /// Called once for each start, when the count reaches zero after a kill, by whoever put the
     /// last reference.
     ///
-    /// Context: any, hard irq included; an RCU read-side critical section. Must not sleep. So it
+    /// Context: any, hard irq included (not on PREEMPT_RT); an RCU read-side critical section. Must not sleep. So it
     /// must not drop the last [`Arc`] of a type whose destructor sleeps: pass it on.
     fn release(this: Arc<Self>);
 }

@@ -92,8 +92,6 @@ fn context(word: &str) -> Result<Context> {
     match word {
         "task" => Ok(Context::Task),
         "softirq" => Ok(Context::SoftIrq),
-        // There kmem_cache_free() takes locks that sleep.
-        "hardirq" if cfg!(CONFIG_PREEMPT_RT) => Err(EOPNOTSUPP),
         "hardirq" => Ok(Context::HardIrq),
         _ => Err(EINVAL),
     }

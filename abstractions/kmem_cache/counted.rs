@@ -24,6 +24,9 @@
 //!    hold references of the count, not `Arc`s. So this drop runs the destructor of the cache:
 //!    `kmem_cache_destroy()`, and after it `percpu_ref_exit()`.
 //!
+//! On PREEMPT_RT `kmem_cache_free()` itself is not legal in a hard interrupt, so there "any context"
+//! leaves that one out.
+//!
 //! Why no object can be alive in step 5: each holds a reference, so the count was not zero, so
 //! step 4 did not happen. Why step 5 happens once: the count owned one `Arc`, and step 4 took it.
 //!

@@ -5,7 +5,7 @@
 use crate::{
     abstractions::{call_rcu::*, context::Context, exec, rcu_slot::RcuSlot},
     impl_has_rcu_head,
-    support::{eventually, stays_false, Counter, HeldGracePeriod},
+    support::{eventually, stays_false, Counter, HeldGracePeriod, CONTEXTS},
 };
 use kernel::{
     prelude::*,
@@ -215,7 +215,7 @@ fn requeued_from_its_own_callback() -> Result {
 fn queued_in_every_context() -> Result {
     reset();
     let callbacks = Arc::new(crate::callbacks()?, GFP_KERNEL)?;
-    for context in [Context::Task, Context::SoftIrq, Context::HardIrq] {
+    for &context in CONTEXTS {
         exec::run(
             context,
             (callbacks.clone(), shared()?),

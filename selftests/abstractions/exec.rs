@@ -4,13 +4,13 @@
 
 use crate::{
     abstractions::{context::Context, exec},
-    support::{cpus_expected, in_parallel, Bell, Counter},
+    support::{cpus_expected, in_parallel, Bell, Counter, CONTEXTS, IRQ},
 };
 use kernel::{interrupt::local_interrupt_disable, prelude::*, str::CString, sync::rcu};
 
 tests! { "exec":
     each_context_is_itself,
-    nmi_gives_the_value_back,
+    other_contexts_give_the_value_back,
     returns_after_the_closure,
     value_is_dropped_once,
     context_of_the_caller_is_a_task,
@@ -23,7 +23,7 @@ static DROPS: Counter = Counter::new();
 
 /// The closure finds itself where it was asked for.
 fn each_context_is_itself() -> Result {
-    for context in [Context::Task, Context::SoftIrq, Context::HardIrq] {
+    for &context in CONTEXTS {
         SEEN.set(0);
         exec::run(context, (), |()| SEEN.set(Context::current() as usize + 1))
             .map_err(|(error, ())| error)?;
@@ -33,20 +33,23 @@ fn each_context_is_itself() -> Result {
     Ok(())
 }
 
-/// And calls nothing.
-fn nmi_gives_the_value_back() -> Result {
-    SEEN.set(0);
-    let Err((error, value)) = exec::run(Context::Nmi, 7, |_| SEEN.set(1)) else {
-        check!(false);
-        return Ok(());
-    };
-    check_eq!((error, value, SEEN.get()), (EOPNOTSUPP, 7, 0));
+/// And calls nothing: in an NMI, and on PREEMPT_RT in a hard interrupt.
+fn other_contexts_give_the_value_back() -> Result {
+    let others = [Context::HardIrq, Context::Nmi];
+    for context in others.into_iter().filter(|other| !CONTEXTS.contains(other)) {
+        SEEN.set(0);
+        let Err((error, value)) = exec::run(context, 7, |_| SEEN.set(1)) else {
+            check!(false);
+            return Ok(());
+        };
+        check_eq!((error, value, SEEN.get()), (EOPNOTSUPP, 7, 0));
+    }
     Ok(())
 }
 
 /// However long that takes.
 fn returns_after_the_closure() -> Result {
-    for context in [Context::Task, Context::SoftIrq, Context::HardIrq] {
+    for &context in CONTEXTS {
         SEEN.set(0);
         exec::run(context, (), |()| {
             crate::support::spin_until(|| false, kernel::time::Delta::from_millis(2));
@@ -110,7 +113,7 @@ fn many_in_a_row_from_both_cpus() -> Result {
     let cpus = in_parallel(4, |me| {
         for i in 0..50 {
             let context = if (me + i) % 2 == 0 {
-                Context::HardIrq
+                IRQ
             } else {
                 Context::SoftIrq
             };

@@ -10,7 +10,7 @@ use crate::{
         percpu_ref::{Guard, PercpuRef, Release},
     },
     impl_has_cache, impl_has_percpu_ref,
-    support::{Bell, Counter},
+    support::{Bell, Counter, IRQ},
 };
 use core::{alloc::Layout, mem::MaybeUninit};
 use kernel::{alloc::Flags, interrupt::local_interrupt_disable, prelude::*, sync::Arc};
@@ -175,7 +175,7 @@ fn in_softirq_and_hard_irq() -> Result {
     let reaper = Reaper::new(c"kmemcg_test_bulkirq", crate::handle()?)?;
     let cache = CountedCache::<Bell>::new(c"kmemcg_test_bulkirq", Options::new(), &reaper)?;
     let cache = Arc::new(cache, GFP_KERNEL)?;
-    for context in [Context::SoftIrq, Context::HardIrq] {
+    for context in [Context::SoftIrq, IRQ] {
         DROPS.set(0);
         MADE.set(0);
         let objects = cache.alloc_bulk(100, |_| Bell(&DROPS), GFP_KERNEL)?;

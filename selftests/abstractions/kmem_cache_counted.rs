@@ -11,7 +11,7 @@ use crate::{
         workqueue::{self, OwnedQueue},
     },
     impl_has_cache, impl_has_percpu_ref,
-    support::{cpus_expected, eventually, in_parallel, stays_false, Bell, Counter},
+    support::{cpus_expected, eventually, in_parallel, stays_false, Bell, Counter, CONTEXTS, IRQ},
 };
 use core::{alloc::Layout, ptr};
 use kernel::{
@@ -139,7 +139,7 @@ fn last_drop_in_every_context() -> Result {
             self.0.set(Context::current() as usize + 1);
         }
     }
-    for context in [Context::Task, Context::SoftIrq, Context::HardIrq] {
+    for &context in CONTEXTS {
         for exact in [true, false] {
             DROPS.set(0);
             let reaper = Reaper::new(c"kmemcg_test_last", crate::handle()?)?;
@@ -166,7 +166,7 @@ fn last_drop_in_every_context() -> Result {
 
 /// With and without an object; the kill is in that context, too.
 fn cache_dropped_in_every_context() -> Result {
-    for context in [Context::Task, Context::SoftIrq, Context::HardIrq] {
+    for &context in CONTEXTS {
         for with_object in [true, false] {
             let reaper = Reaper::new(c"kmemcg_test_kill", crate::handle()?)?;
             let cache = CountedCache::<u64>::new(c"kmemcg_test_kill", Options::new(), &reaper)?;
@@ -227,7 +227,7 @@ fn destructor_frees_objects_of_the_same_cache() -> Result {
     // The compiler does not find out by itself where a type holds objects of its own cache.
     // SAFETY: Sends what is `Send`.
     unsafe impl Send for Node {}
-    for context in [Context::Task, Context::HardIrq] {
+    for context in [Context::Task, IRQ] {
         DROPS.set(0);
         let reaper = Reaper::new(c"kmemcg_test_nodes", crate::handle()?)?;
         let cache = CountedCache::<Node>::new(c"kmemcg_test_nodes", Options::new(), &reaper)?;
@@ -254,7 +254,7 @@ fn destructor_drops_its_own_cache() -> Result {
     // The compiler does not find out by itself where a type holds objects of its own cache.
     // SAFETY: Sends what is `Send`.
     unsafe impl Send for Owns {}
-    for context in [Context::Task, Context::SoftIrq, Context::HardIrq] {
+    for &context in CONTEXTS {
         DROPS.set(0);
         let reaper = Reaper::new(c"kmemcg_test_owns", crate::handle()?)?;
         let cache = CountedCache::<Owns>::new(c"kmemcg_test_owns", Options::new(), &reaper)?;

@@ -5,7 +5,7 @@
 use crate::{
     abstractions::{context::Context, exec, kmem_cache::*},
     impl_has_kfree_rcu_head,
-    support::HeldGracePeriod,
+    support::{HeldGracePeriod, CONTEXTS, IRQ},
 };
 use kernel::{
     prelude::*,
@@ -53,7 +53,7 @@ fn free_and_destroy_right_after() -> Result {
 
 /// The owner is let go at once; the worker's destroy waits.
 fn free_counted_and_give_up_right_after() -> Result {
-    for context in [Context::Task, Context::HardIrq] {
+    for context in [Context::Task, IRQ] {
         let reaper = Reaper::new(c"kmemcg_test_crcu", crate::handle()?)?;
         let options = Options::new().no_merge();
         let cache = CountedCache::<Entry>::new(c"kmemcg_test_crcu", options, &reaper)?;
@@ -100,7 +100,7 @@ fn in_every_context() -> Result {
     let options = Options::new().no_merge();
     let cache = CountedCache::<Entry>::new(c"kmemcg_test_rcuctx", options, &reaper)?;
     let held = HeldGracePeriod::new()?;
-    for context in [Context::Task, Context::SoftIrq, Context::HardIrq] {
+    for &context in CONTEXTS {
         let objects = cache.alloc_bulk(40, |i| Entry::new(i as u64), GFP_KERNEL)?;
         exec::run(context, objects, |objects| {
             for object in objects {

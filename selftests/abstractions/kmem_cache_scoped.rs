@@ -4,7 +4,7 @@
 
 use crate::{
     abstractions::{context::Context, exec, kmem_cache::*},
-    support::{cpus_expected, in_parallel, Bell, Counter},
+    support::{cpus_expected, in_parallel, Bell, Counter, CONTEXTS},
 };
 use core::{alloc::Layout, marker::PhantomPinned, ptr};
 use kernel::{interrupt::local_interrupt_disable, page::PAGE_SIZE, prelude::*, sync::Arc};
@@ -385,7 +385,7 @@ fn atomic_allocation_in_every_context() -> Result {
         KmemCache::<Bell>::new(c"kmemcg_test_ctx", Options::new())?,
         GFP_KERNEL,
     )?;
-    for context in [Context::Task, Context::SoftIrq, Context::HardIrq] {
+    for &context in CONTEXTS {
         exec::run(context, cache.clone(), move |cache| {
             for _ in 0..100 {
                 let object = cache.alloc(Bell(&DROPS), GFP_ATOMIC);

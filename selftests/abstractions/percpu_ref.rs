@@ -10,7 +10,10 @@ use crate::{
         workqueue::{Options, OwnedQueue},
     },
     impl_has_percpu_ref,
-    support::{cpus_expected, eventually, in_parallel, stays_false, Counter, HeldGracePeriod},
+    support::{
+        cpus_expected, eventually, in_parallel, stays_false, Counter, HeldGracePeriod, CONTEXTS,
+        IRQ,
+    },
 };
 use kernel::{
     prelude::*,
@@ -213,7 +216,7 @@ fn second_kill_does_nothing() -> Result {
 
 /// In a task, a softirq, a hard interrupt: at once, and there.
 fn release_runs_where_the_last_put_is() -> Result {
-    for context in [Context::Task, Context::SoftIrq, Context::HardIrq] {
+    for &context in CONTEXTS {
         let session = Session::started()?;
         let guard = get(&session)?;
         check!(session.refs.kill());
@@ -231,7 +234,7 @@ fn release_without_references() -> Result {
     let session = Session::started()?;
     let held = HeldGracePeriod::new()?;
     drop(get(&session)?);
-    exec::run(Context::HardIrq, session.clone(), |session| {
+    exec::run(IRQ, session.clone(), |session| {
         session.refs.kill();
     })
     .map_err(|(error, _)| error)?;

@@ -4,13 +4,13 @@
 
 use crate::{
     abstractions::{
-        context::Context,
         exec,
         rcu_slot::{RcuSlot, Retired},
         workqueue::{Options, OwnedQueue},
     },
     support::{
         cpus_expected, eventually, in_parallel, stays_false, Bell, Counter, HeldGracePeriod,
+        CONTEXTS,
     },
 };
 use kernel::{
@@ -196,7 +196,7 @@ fn retired_clone_outlives_it() -> Result {
 fn publish_and_take_in_every_context() -> Result {
     DROPS.set(0);
     let slot = Arc::new((RcuSlot::new(), RcuSlot::new()), GFP_KERNEL)?;
-    for context in [Context::Task, Context::SoftIrq, Context::HardIrq] {
+    for &context in CONTEXTS {
         check!(slot.0.publish(value(1)?).is_ok());
         exec::run(context, slot.clone(), |slot| {
             // Moves the value from one slot to the other; nobody waits here.

@@ -2,7 +2,10 @@
 
 //! What the tests share.
 
-use crate::abstractions::workqueue::{Options, OwnedQueue};
+use crate::abstractions::{
+    context::Context,
+    workqueue::{Options, OwnedQueue},
+};
 use core::ptr;
 use kernel::{
     cpu::{nr_cpu_ids, CpuId},
@@ -15,6 +18,16 @@ use kernel::{
     },
     time::{delay::fsleep, Delta, Instant, Monotonic},
 };
+
+/// The contexts that a test can run code in: on PREEMPT_RT not a hard interrupt.
+pub(crate) const CONTEXTS: &[Context] = if cfg!(CONFIG_PREEMPT_RT) {
+    &[Context::Task, Context::SoftIrq]
+} else {
+    &[Context::Task, Context::SoftIrq, Context::HardIrq]
+};
+
+/// The one of them that is least like a task.
+pub(crate) const IRQ: Context = CONTEXTS[CONTEXTS.len() - 1];
 
 /// A test: it fails by returning an error.
 pub(crate) struct Test {

@@ -8,7 +8,7 @@ use crate::{
         exec,
         workqueue::{cancel, cancel_sync, Options, OwnedQueue},
     },
-    support::{eventually, spin_until, stays_false, Counter},
+    support::{eventually, spin_until, stays_false, Counter, CONTEXTS},
 };
 use core::ops::Deref;
 use kernel::{
@@ -343,7 +343,7 @@ fn queued_in_every_context() -> Result {
         OwnedQueue::new(c"kmemcg_test_ctx", Options::unbound(), crate::handle()?)?,
         GFP_KERNEL,
     )?;
-    for context in [Context::Task, Context::SoftIrq, Context::HardIrq] {
+    for &context in CONTEXTS {
         exec::run(context, (queue.clone(), item(false)?), |(queue, work)| {
             let _ = queue.enqueue(work);
             let _ = queue.try_spawn(GFP_ATOMIC, || {
