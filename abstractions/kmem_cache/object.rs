@@ -372,8 +372,11 @@ impl Default for KfreeRcuHead {
 ///
 /// # Safety
 ///
-/// [`kfree_rcu_head`](Self::kfree_rcu_head) returns a field of `self`.
+/// [`kfree_rcu_head`](Self::kfree_rcu_head) returns the field of `self` at [`OFFSET`](Self::OFFSET).
 pub unsafe trait HasKfreeRcuHead {
+    /// How far into the object the field is, in bytes: less than 4096.
+    const OFFSET: usize;
+
     /// The field.
     fn kfree_rcu_head(&self) -> &KfreeRcuHead;
 }
@@ -386,6 +389,8 @@ macro_rules! impl_has_kfree_rcu_head {
         unsafe impl $(<$($generics)*>)? $crate::abstractions::kmem_cache::HasKfreeRcuHead
             for $self
         {
+            const OFFSET: usize = ::core::mem::offset_of!($self, $field);
+
             #[inline]
             fn kfree_rcu_head(&self) -> &$crate::abstractions::kmem_cache::KfreeRcuHead {
                 let Self { $field: field, .. } = self;
@@ -406,12 +411,16 @@ impl<T: HasKfreeRcuHead, O: Owner> Object<T, O> {
     /// `kmem_cache_destroy()` waits for what is still on its way (`kvfree_rcu_barrier()`); whoever
     /// destroys it may sleep, by contract. Stands on `kfree_rcu()`. Context: any but NMI.
     pub fn free_rcu(self) {
-        const { assert!(!core::mem::needs_drop::<T>(), "nobody would drop it") };
+        const {
+            assert!(!core::mem::needs_drop::<T>(), "nobody would drop it");
+            // As in `kvfree_rcu()`.
+            assert!(T::OFFSET < 4096, "the head is too far into the object");
+        }
         let (ptr, owner) = self.into_parts();
         // SAFETY: Valid, by the type invariants of `Object`.
         let head = unsafe { ptr.as_ref() }.kfree_rcu_head().0.get();
         // SAFETY: The pointer is that of a live object of a slab, which `kfree()` accepts; the
-        // head is a field of it, and nobody else writes it. Who still looks at the object does so
+        // head is a field of it, near enough to its beginning, and nobody else writes it. Who still looks at the object does so
         // under RCU.
         unsafe { bindings::kvfree_call_rcu(head, ptr.as_ptr().cast()) };
         drop(owner);

@@ -113,8 +113,9 @@ fn in_every_context() -> Result {
     Ok(())
 }
 
-/// At the beginning, at the end, and more than a page away from it.
+/// Near the beginning, further on, and as far as it may be.
 fn heads_everywhere_in_the_object() -> Result {
+    #[repr(C)]
     struct Far<const N: usize> {
         before: [u8; N],
         rcu: KfreeRcuHead,
@@ -138,5 +139,6 @@ fn heads_everywhere_in_the_object() -> Result {
     one::<1>()?;
     one::<64>()?;
     one::<1000>()?;
-    one::<6000>()
+    one::<4000>()?;
+    one::<4088>()
 }
