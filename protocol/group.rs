@@ -354,8 +354,8 @@ impl Groups {
         None
     }
 
-    /// Calls `f` for each group, with its parent's number and how many children it owns. `f` must
-    /// not sleep.
+    /// Calls `f` for each group, with its parent's number and how many children it owns. `f` runs
+    /// with the lock of the tree held.
     pub(super) fn for_each(&self, mut f: impl FnMut(&Group, u64, usize)) {
         let mut from = Some(TOP);
         while let Some(number) = from {

@@ -87,7 +87,8 @@ use kernel::{
     },
 };
 
-/// All roots and groups.
+/// All roots and groups. One a module: numbers are used once in its life, and a root serves groups of
+/// the same set only.
 ///
 /// Dropping it destroys the roots and waits for all that is pending: also until the last object was
 /// freed, and nobody has a [`Root`] or a [`Stall`] any more. Context of the drop: may sleep.
@@ -221,7 +222,8 @@ impl Kmemcg {
     }
 
     /// Calls `f` for each online group with its parent's number and how many children it owns.
-    /// `f` must not sleep.
+    /// `f` must not sleep, and must not call anything that takes the lock of the tree of groups, as all
+    /// that finds, makes, or takes offline a group does; nor drop the last [`Arc`] of one.
     pub fn for_each_group(&self, f: impl FnMut(&Group, u64, usize)) {
         self.groups.for_each(f);
     }

@@ -138,8 +138,8 @@ impl Root {
         self.gate.enter().undestroyed()
     }
 
-    /// Calls `f` for the root's own cache and each child, with the gate held: `f` must not sleep, and
-    /// must not take or put references.
+    /// Calls `f` for the root's own cache and each child, with the gate held: `f` must not sleep, must
+    /// not take or put references, and must not call anything of this root that takes the gate.
     pub fn for_each_child(&self, mut f: impl FnMut(&Child, Stage)) {
         let mut from = Some(0);
         while let Some(number) = from {
@@ -169,7 +169,8 @@ impl Root {
 
     /// Allocates an object for a group, or for none.
     ///
-    /// The first objects of a group come from the root's own cache, until a worker has made the
+    /// The group is one of the [`Kmemcg`](super::Kmemcg) that the root is of; in another one's place in
+    /// the lookup there may be the child of any group. The first objects of a group come from the root's own cache, until a worker has made the
     /// group's child. Takes no lock where there is a child. Context: as `flags` say.
     ///
     /// # Errors

@@ -10,8 +10,10 @@ use kernel::{alloc::Flags, prelude::*};
 ///
 /// Dropping it destroys the cache; no object can be left then. Context of the drop: may sleep.
 ///
-/// An object that was forgotten (`mem::forget`) lets the cache be dropped nevertheless. The kernel
-/// then says so in a warning, and leaks the cache: nothing is freed that somebody could still use.
+/// An object that was forgotten (`mem::forget`) lets the cache be dropped nevertheless. Its memory is
+/// not used for anything else then. Mostly the kernel notices, says so in a warning and leaks the
+/// cache, too; it does not where the object is KFENCE's (who reports any later use of it), or in a full
+/// slab without `CONFIG_SLUB_DEBUG`.
 ///
 /// # Examples
 ///
