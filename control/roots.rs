@@ -106,7 +106,7 @@ fn show_stats(control: &Control, seq: &SeqFile) {
 fn store(control: &Control, command: &str) -> Result {
     let (words, mut count) = words::<5>(command)?;
     let mut options = Options::new();
-    if count > 3 && words[count - 1] == "account" {
+    if words[0] == "create" && count > 3 && words[count - 1] == "account" {
         options = options.account();
         count -= 1;
     }

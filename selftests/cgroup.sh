@@ -118,11 +118,18 @@ own_cache() {
 	child_for a r
 	put objects alloc root r current 2
 	objects_from root 2 0
+	# Whom the interrupt interrupts is in a.
+	for i in 1 2 3 4; do
+		(echo 0 >$cgroups/a/cgroup.procs; until [ -e "$scratch/enough" ]; do :; done) &
+	done
 	for context in softirq hardirq; do
 		[ "$context" != hardirq ] || hardirq_works || continue
-		inside a put objects alloc "$context" r current 2 "$context"
-		objects_from "$context" 2 0
+		inside a put objects alloc "$context" r current 100 "$context"
+		objects_from "$context" 100 0
 	done
+	: >"$scratch/enough"
+	wait
+	rm "$scratch/enough"
 	inside a put objects alloc task r current 2
 	objects_from task 0 2
 }

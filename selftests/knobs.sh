@@ -114,6 +114,7 @@ roots() {
 	refused EINVAL roots destroy
 	refused EINVAL roots destroy r r
 	refused EINVAL roots destroy r async now
+	refused EINVAL roots destroy r async account
 	refused EINVAL roots destroy r Async
 	refused ENOENT roots destroy nobody async
 	refused ENOENT roots destroy nobody

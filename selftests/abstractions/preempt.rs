@@ -135,7 +135,8 @@ fn percpu_references_race_with_the_kill() -> Result {
                     shared.refs.kill();
                 }
                 let guard = percpu(&shared).or_else(|| PercpuRef::tryget_live(&*shared));
-                drop(guard.map(|guard| guard.clone()));
+                let twice = guard.as_ref().cloned();
+                drop((guard, twice));
             }
         })?;
         check_eq!(cpus, cpus_expected());
