@@ -142,10 +142,8 @@ where
     } else {
         Context::HardIrq
     };
-    exec::run(context, value, move |value| {
-        told.store(f(value), Relaxed)
-    })
-    .map_err(|(error, _)| error)?;
+    exec::run(context, value, move |value| told.store(f(value), Relaxed))
+        .map_err(|(error, _)| error)?;
     Ok(took.load(Relaxed))
 }
 
