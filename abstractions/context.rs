@@ -35,11 +35,17 @@ pub enum Context {
 }
 
 impl Context {
+    /// The context of the caller as a number, from 0, a task, to 3. May be called anywhere.
+    #[inline]
+    pub fn level() -> usize {
+        // SAFETY: Reads the preempt count of this CPU; there is nothing to be upheld.
+        unsafe { helpers::rust_kmemcg_context() as usize }
+    }
+
     /// The context of the caller. May be called anywhere.
     #[inline]
     pub fn current() -> Self {
-        // SAFETY: Reads the preempt count of this CPU; there is nothing to be upheld.
-        match unsafe { helpers::rust_kmemcg_context() } {
+        match Self::level() {
             0 => Self::Task,
             1 => Self::SoftIrq,
             2 => Self::HardIrq,

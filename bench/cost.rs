@@ -136,10 +136,14 @@ where
 {
     let took = Arc::new(Atomic::<u64>::new(0), GFP_KERNEL)?;
     let told = took.clone();
-    exec::run(Context::HardIrq, value, move |value| {
-        told.store(f(value), Relaxed)
-    })
-    .map_err(|(error, _)| error)?;
+    // There kmem_cache_free() is not legal in a hard interrupt.
+    let context = if cfg!(CONFIG_PREEMPT_RT) {
+        Context::SoftIrq
+    } else {
+        Context::HardIrq
+    };
+    exec::run(context, value, move |value| told.store(f(value), Relaxed))
+        .map_err(|(error, _)| error)?;
     Ok(took.load(Relaxed))
 }
 

@@ -252,7 +252,7 @@ impl Admission<'_> {
 
     /// Starts the shutdown: `call_rcu()`. No reader is waited for. But this may be a hard interrupt,
     /// and to wake a worker, as `queue_work()` does, would cost it ten times as much.
-    #[inline]
+    #[inline(always)]
     fn shut_down(self, child: Arc<Child>) {
         child.enter(Stage::Released, self.inside);
         child.trace(trace::child_release);

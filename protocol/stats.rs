@@ -111,7 +111,7 @@ const RELEASES: [&str; 4] = [
 impl Stats {
     /// Counts a release in the context that it happens in.
     pub(super) fn release(&self) {
-        if let Some(counter) = self.releases.get(Context::current() as usize) {
+        if let Some(counter) = self.releases.get(Context::level()) {
             counter.count();
         }
     }
