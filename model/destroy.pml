@@ -69,7 +69,7 @@ inline destroy(c)
 		if
 		:: admitted ->
 			before = phase; phase = DYING; root_dying(0)
-		:: else -> ok = (phase == DESTROYED); goto ended
+		:: else -> ok = (phase == DESTROYED); LEAVE_AND(ended)
 		fi
 	LEAVE;
 	drain(c);
@@ -92,7 +92,9 @@ inline destroy(c)
 	:: atomic { next_listed(c);
 		if :: c == NC -> break :: else fi };
 	   if
-	   :: atomic { refs[c] > 0 -> refs[c]++; busy = true };
+	   /* Only an exact count can be compared with zero. */
+	   :: atomic { refs[c] > 0 -> assert(I6 || mode[c] == ATOMIC || before == CLOSING);
+		refs[c]++; busy = true };
 	      PUT(c, skip, skip);
 	      c++
 	   :: atomic { refs[c] == 0 -> c++ }
@@ -217,7 +219,7 @@ inline close(c)
 	ENTER
 		if
 		:: phase == LIVE -> phase = CLOSING; root_close(0)
-		:: else -> goto ended
+		:: else -> LEAVE_AND(ended)
 		fi
 	LEAVE;
 	do

@@ -19,7 +19,7 @@
  * What fails names the invariant: these are never set, and print as their names. Kernel is for what
  * the kernel itself demands of its callers (its own WARN_ON), Table for selftests/transitions.
  */
-hidden byte I1, I2, I3, I4, I5, I6, I8, I9, Kernel, Table;
+bit I1, I2, I3, I4, I5, I6, I8, I9, Kernel, Table;
 
 /* ---- Spinlocks: the gate of the root, and the tree of groups. 0 is free, else the holder. ---- */
 byte gate, tree;
@@ -32,9 +32,11 @@ byte gate, tree;
 #ifdef FINE
 #define ENTER atomic { gate == 0 -> gate = _pid + 1 }; atomic {
 #define LEAVE ; gate = 0 }
+#define LEAVE_AND(label) gate = 0; goto label
 #else
 #define ENTER atomic { gate == 0 ->
 #define LEAVE }
+#define LEAVE_AND(label) goto label
 #endif
 
 #define TREE_LOCK tree == 0 -> tree = _pid + 1
@@ -89,7 +91,8 @@ inline rcu_read_unlock()
 /* Waits for the callbacks that are queued now; for no grace period where there is none. */
 inline rcu_barrier()
 {
-	atomic { MAY_SLEEP; barrier = callbacks; barrier == 0 }
+	atomic { MAY_SLEEP; barrier = callbacks;
+		printf("note %d rcu_barrier() waits for %d\n", _pid, barrier); barrier == 0 }
 }
 
 inline callback_returns(cb)
@@ -99,7 +102,7 @@ inline callback_returns(cb)
 
 inline synchronize_rcu()
 {
-	atomic { MAY_SLEEP; gp_sync = reader; gp_sync == 0 }
+	atomic { MAY_SLEEP; gp_sync = reader; printf("note %d synchronize_rcu()\n", _pid); gp_sync == 0 }
 }
 
 /* ---- The workqueue: an item runs in one worker at a time, and may be queued while it runs. ---- */
@@ -118,6 +121,7 @@ inline queue_work(w)
 inline flush_workqueue()
 {
 	atomic { MAY_SLEEP; flush_queued = queued; flush_worked = worked;
+		printf("note %d flush_workqueue() waits for %d\n", _pid, queued | worked);
 		flush_queued == 0 && flush_worked == 0 }
 }
 
@@ -176,7 +180,8 @@ inline percpu_ref_start(c)
 	:: atomic { !(mode[c] == ATOMIC && refs[c] == 1) -> \
 		assert(Kernel || refs[c] > 0); refs[c]--; both; then } \
 	:: atomic { mode[c] == ATOMIC && refs[c] == 1 -> \
-		refs[c] = 0; rcu_read_lock(); phase_of[c] = P_IDLE; both }; \
+		refs[c] = 0; rcu_read_lock(); phase_of[c] = P_IDLE; \
+		printf("note %d last reference of child %d is put\n", _pid, c); both }; \
 	   release(c); \
 	   RELEASED_TAIL \
 	fi
@@ -202,8 +207,9 @@ inline percpu_ref_kill(c)
 		/* One for the callback, less the first one, and one for us. */
 		refs[c]++;
 		assert(Kernel || !(callbacks & KILL(c)));
-		callbacks = callbacks | KILL(c); gp_kill[c] = reader
+		callbacks = callbacks | KILL(c); gp_kill[c] = reader;
 #endif
+		printf("note %d percpu_ref_kill(child %d)\n", _pid, c)
 	   };
 	   PUT(c, skip, phase_of[c] = P_KILLED);
 	   ok = true

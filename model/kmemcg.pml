@@ -33,10 +33,12 @@ bit busy_worker;
 #define FREE(i) \
 	atomic { c = held[i] }; \
 	PUT(c, skip, skip); \
-	atomic { assert(I3 || cache[c]); objects[c]--; held[i] = NONE; c = 0 }
+	atomic { assert(I3 || cache[c]); objects[c]--; held[i] = NONE; c = 0; \
+		printf("note %d an object is freed\n", _pid) }
 #else
 #define FREE(i) \
-	atomic { c = held[i]; assert(I3 || (cache[c] && objects[c] > 0)); objects[c]-- }; \
+	atomic { c = held[i]; assert(I3 || (cache[c] && objects[c] > 0)); objects[c]--; \
+		printf("note %d an object of child %d is freed\n", _pid, c) }; \
 	PUT(c, held[i] = NONE, skip); \
 	c = 0
 #endif
@@ -48,6 +50,7 @@ inline allocate_from(c, i)
 {
 	/* The reference keeps it alive from here. */
 	atomic { LOOK(c); percpu_ref_get_seen_alive(c); rcu_read_unlock();
+		printf("note %d an object of child %d is allocated\n", _pid, c);
 		objects[c]++; held[i] = c; c = 0 }
 }
 
@@ -154,14 +157,17 @@ proctype softirq() RUNS
 	bit ok;
 
 end:	do
-	:: atomic { READY(KILL(0), gp_kill[0]) -> c = 0; running = running | KILL(0); mode[0] = ATOMIC };
+	:: atomic { READY(KILL(0), gp_kill[0]) -> c = 0; running = running | KILL(0); mode[0] = ATOMIC;
+		printf("note %d grace period over: the count of child 0 is exact\n", _pid) };
 killed:	   PUT(c, skip, skip);
 	   atomic { callback_returns(KILL(c)); c = 0 }
-	:: atomic { READY(KILL(1), gp_kill[1]) -> c = 1; running = running | KILL(1); mode[1] = ATOMIC; goto killed }
+	:: atomic { READY(KILL(1), gp_kill[1]) -> c = 1; running = running | KILL(1); mode[1] = ATOMIC;
+		printf("note %d grace period over: the count of child 1 is exact\n", _pid); goto killed }
 	:: atomic { READY(OFF(1), gp_off[1]) -> c = 1; running = running | OFF(1); child_rcu(1) };
 called:	   BOUNCED(c)
 #if NC > 2
-	:: atomic { READY(KILL(2), gp_kill[2]) -> c = 2; running = running | KILL(2); mode[2] = ATOMIC; goto killed }
+	:: atomic { READY(KILL(2), gp_kill[2]) -> c = 2; running = running | KILL(2); mode[2] = ATOMIC;
+		printf("note %d grace period over: the count of child 2 is exact\n", _pid); goto killed }
 	:: atomic { READY(OFF(2), gp_off[2]) -> c = 2; running = running | OFF(2); child_rcu(2); goto called }
 #endif
 	od
@@ -250,7 +256,7 @@ ended:	   atomic { ok = false; c = 0;
 	:: atomic { times == 0 && at_work == 0 -> unloading = true; goto again }
 	:: times == 0 -> goto stays
 	od;
-	atomic { assert(I6 || phase == DESTROYED) };
+	atomic { assert(I6 || phase == DESTROYED); printf("note %d unload\n", _pid) };
 	/* Groups::clear */
 	atomic { tree == 0 -> assert(I9 || (!owned[1] && !owned[NC - 1])) };
 	quiesce();
@@ -264,7 +270,7 @@ stays:	skip
 /* ---- When nothing moves any more ---- */
 #define OFFLINE_HOME(c) (!online[home[c]])
 /* A child that is out of use, and has no object, is gone. */
-#define GONE(c) (!cache[c] || objects[c] > 0 || (phase == LIVE && stage[c] == ACTIVE && phase_of[c] == P_LIVE))
+#define GONE(c) (!cache[c] || objects[c] > 0 || (phase == LIVE && slot[home[c]] == c && phase_of[c] == P_LIVE))
 
 active proctype rest()
 {

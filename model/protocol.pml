@@ -59,7 +59,8 @@ bit drained;			/* the drain has returned; the destroy has not */
 inline queue_child(c)
 {
 	assert(I1 || !drained);
-	queue_work(CHILD_WORK(c))
+	queue_work(CHILD_WORK(c));
+	printf("note %d queue_work(child %d)\n", _pid, c)
 }
 
 /* Admission::deactivate: the callback owns what the slot owned. */
@@ -89,7 +90,7 @@ inline shutdown_queued(c)
 inline release(c)
 {
 #ifdef MUTANT_b6_release
-	ENTER ok = admitted; unreleased--;
+	ENTER ok = admitted; unreleased--; printf("note %d asks: flag set? leaves the gate\n", _pid);
 		if :: ok -> stage[c] = RELEASED; child_release(c)
 		:: else -> stage[c] = SUPPRESSED; child_suppress(c) fi LEAVE;
 	if
@@ -113,7 +114,7 @@ inline release(c)
 inline offline_child(c)
 {
 #ifdef MUTANT_b6_offline
-	ENTER ok = admitted && stage[c] == ACTIVE;
+	ENTER ok = admitted && stage[c] == ACTIVE; printf("note %d asks: flag set? leaves the gate\n", _pid);
 		if
 		:: stage[c] != ACTIVE -> kept[c] = true
 		:: else -> if :: ok -> stage[c] = DEACTIVATING
@@ -272,7 +273,7 @@ inline request(g)
 	:: atomic { requested[g] -> skip }
 	:: atomic { !requested[g] -> requested[g] = true };
 #ifdef MUTANT_b6_request
-	   ENTER ok = admitted_request LEAVE;
+	   ENTER ok = admitted_request; printf("note %d asks: flag set? leaves the gate\n", _pid) LEAVE;
 	   if
 	   :: atomic { ok -> assert(I1 || !drained); child_request(g); queue_work(REQUEST(g)); ok = false }
 	   :: atomic { !ok -> requested[g] = false }
@@ -282,7 +283,6 @@ inline request(g)
 		if
 		:: admitted_request ->
 			assert(I1 || !drained);
-			assert(I8 || phase == LIVE);
 			child_request(g); queue_work(REQUEST(g))
 		:: else -> requested[g] = false
 		fi
