@@ -295,6 +295,13 @@ inline child_exists(c)
 	life_child[c] = T_active
 }
 
+/* close() has killed it; the grace period is not over. */
+inline is_closed(c)
+{
+	stage[c] = KILLED; life_child[c] = T_condemned;
+	phase_of[c] = P_KILLED; mode[c] = SWITCHING; callbacks = callbacks | KILL(c)
+}
+
 init
 {
 	atomic {
@@ -326,6 +333,12 @@ init
 #if NU > 1
 		held[1] = NC - 1; objects[NC - 1]++; refs[NC - 1]++;
 #endif
+#endif
+#ifdef CLOSED
+		/* Somebody has closed the root just before. */
+		phase = CLOSING; life_root[0] = T_closing;
+		is_closed(0);
+		is_closed(1);
 #endif
 		at_work = NU;
 		run destroyer();

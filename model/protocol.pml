@@ -370,6 +370,7 @@ inline publish(g, c)
 		:: online[g] && slot[g] == NONE ->
 #endif
 			assert(I8 || (online[g] && !drained && phase != DESTROYED && listed[c]));
+			assert(I8 || phase_of[c] != P_IDLE);
 			slot[g] = c; owned[c] = true; arc[c] = arc[c] + 2; child_create(c); ok = true
 		:: else -> ok = false
 		fi }
