@@ -10,7 +10,7 @@ VERSION ?= 7.3.4
 
 stock := --version $(VERSION) --flavour $(KERNEL)
 
-.PHONY: modules clean demo check mutants shell lint doc help
+.PHONY: modules clean demo check model mutants shell lint doc help
 
 modules:
 	@scripts/need-rust $(KDIR)
@@ -32,6 +32,9 @@ check:
 mutants:
 	@scripts/mutants --kdir "$$(scripts/stock-kernel $(stock))" $(MUTANTS)
 
+model:
+	@scripts/model $(if $(QUICK),--quick) $(if $(EXPLAIN),--explain $(EXPLAIN))
+
 lint:
 	@scripts/lint --kdir "$$(scripts/stock-kernel $(stock))" $(if $(FIX),--fix)
 
@@ -46,6 +49,8 @@ make            build rust_kmemcg.ko for the running kernel, or for KDIR=<build 
 make demo       the whole life of a cache, in a stock kernel in a virtual machine
 make check      the tests, in the same machine (SUITE="<suite> ...", TESTS="<file> ...")
 make mutants    bring known bugs back, and see that a test fails (MUTANTS="<name> ...")
+make model      search a model of the protocol to the end (QUICK=1: its small instances;
+                EXPLAIN=<mutant>: what a step is for, as a chart)
 make shell      that machine with the module loaded, and a shell
 make lint       rustfmt, clippy, shellcheck, checkpatch, and our own rules (FIX=1 formats)
 make doc        the documentation of the code, in doc/ (PRIVATE=1: of what is private, too)

@@ -27,6 +27,8 @@ match($0, /proc +[0-9]+ \([A-Za-z:]+/) {
 	} else {
 		text = $0
 		sub(/^ *note [0-9]+ /, "", text)
+		sub(/waits for 0$/, "has nothing to wait for", text)
+		sub(/waits for [0-9]+$/, "waits", text)
 		what[n] = text
 	}
 	if (!($2 in column)) {
@@ -74,5 +76,5 @@ END {
 			printf "%-" width "s", "|"
 		print what[i]
 	}
-	print "broken: " (broken ? broken : "see above")
+	print "then this fails: " (broken ? broken : "nothing; it does not end")
 }

@@ -54,6 +54,8 @@ byte preempted = 255;
 #define irqs_on(p) (gate != (p) + 1 && tree != (p) + 1)
 #endif
 #define RUNS provided (preempted != _pid)
+#elif defined(REPLAY)
+#define RUNS provided (at != 255)
 #else
 #define RUNS
 #endif

@@ -13,7 +13,24 @@
 #define NU 2			/* users, each with one object at a time */
 #endif
 
+#ifdef REPLAY
+/*
+ * The search follows a trace: each event must be the next one of it (MATCH, from model/replay), in its
+ * context, or this run is none. Where the end is reached, the trace is one of the model.
+ */
+byte at;
+bit Trace;
+#define SAY(event, x) \
+	if \
+	:: MATCH(event, x) -> at++; \
+		c_code { static int far; if (now.at > far) { far = now.at; printf("reached %d\n", far); } }; \
+		assert(Trace || at < LENGTH) \
+	:: else -> at = 255; false \
+	fi
+#include "trace.pml"
+#else
 #define SAY(event, x) skip
+#endif
 bit unloaded;
 byte life_child[NC], life_root[1], life_group[NG + 1];
 
@@ -88,6 +105,46 @@ inline alloc(i, g)
 	fi
 }
 
+#ifdef REPLAY
+/*
+ * What a trace does not show: somebody has an object or has none, of any cache. Who asks for a child
+ * may have looked before there was one.
+ */
+#define ALLOCATES(g) \
+	atomic { held[i] == NONE && slot[g] != NONE && mode[slot[g]] == PERCPU -> \
+		held[i] = slot[g]; objects[slot[g]]++; refs[slot[g]]++ }
+#define ASKS(g) \
+	atomic { gate == 0 && !requested[g] && admitted_request -> \
+		requested[g] = true; child_request(g); queue_work(REQUEST(g)) }
+#define LAST (mode[held[i]] == ATOMIC && refs[held[i]] == 1)
+
+proctype user(byte i; byte g) RUNS
+{
+	byte c, ctx = TASK;
+	bit ok;
+
+	do
+	:: ALLOCATES(0)
+	:: ALLOCATES(1)
+	:: ASKS(1)
+#if NG > 1
+	:: ALLOCATES(2)
+	:: ASKS(2)
+#endif
+	:: atomic { held[i] != NONE && !LAST ->
+		objects[held[i]]--; refs[held[i]]--; held[i] = NONE }
+	:: atomic { held[i] != NONE && LAST ->
+		if
+		:: ctx = TASK
+		:: ctx = SOFTIRQ
+		:: ctx = HARDIRQ
+		fi;
+		c = held[i]; objects[c]--; held[i] = NONE; refs[c] = 0; phase_of[c] = P_IDLE; rcu_read_lock() };
+	   release(c);
+	   atomic { c = 0; ctx = TASK }
+	od
+}
+#else
 proctype user(byte i; byte g) RUNS
 {
 	byte c, allocations = ALLOCS, ctx = TASK;
@@ -110,6 +167,8 @@ served:	   skip
 	:: atomic { held[i] == NONE && allocations == 0 -> at_work--; break }
 	od
 }
+
+#endif
 
 #ifdef INTERRUPT
 proctype irq()
@@ -245,8 +304,15 @@ proctype destroyer() RUNS
 	byte c, ctx = TASK, times = DESTROYS;
 	bit ok, busy, held_one, unloading;
 
+#ifdef REPLAY
+	times = 1;
+#endif
 	do
+#ifdef REPLAY
+	:: admitted ->
+#else
 	:: times > 0 -> times--;
+#endif
 again:	   destroy(c);
 ended:	   atomic { ok = false; c = 0;
 		if
@@ -272,6 +338,7 @@ stays:	skip
 /* A child that is out of use, and has no object, is gone. */
 #define GONE(c) (!cache[c] || objects[c] > 0 || (phase == LIVE && slot[home[c]] == c && phase_of[c] == P_LIVE))
 
+#ifndef REPLAY
 active proctype rest()
 {
 	timeout ->
@@ -286,6 +353,7 @@ active proctype rest()
 	assert(I4 || !owned[1] || online[owner[1]]);
 	assert(I4 || !owned[NC - 1] || online[owner[NC - 1]])
 }
+#endif
 
 inline child_exists(c)
 {

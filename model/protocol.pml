@@ -310,6 +310,9 @@ inline make(g, c)
 			worked & CHILD_WORK(c)) -> c++
 		:: else -> break
 		od;
+#ifdef REPLAY
+		if :: c + 1 < NC && arc[c + 1] == 0 && life_child[c + 1] == T_before -> c++ :: true fi;
+#endif
 		/* More children of a group than the instance has room for: this run ends here. */
 		if :: c == NC -> c = 0; goto aborted :: else fi;
 		cache[c] = true; arc[c] = 1; stage[c] = ACTIVE; condemned[c] = false;

@@ -63,9 +63,10 @@ END {
 	print "/* From selftests/transitions. */"
 	for (i = 1; i <= states; i++)
 		printf "#define %s %d\n", name(order[i]), i - 1
+	for (i = 1; i <= n; i++)
+		printf "#define EV_%s %d\n", events[i], i
 	for (i = 1; i <= n; i++) {
 		event = events[i]
-		printf "#define EV_%s %d\n", event, i
 		printf "inline %s(x)\n{\n\tif\n%s\t:: else -> assert(Table || !EV_%s)\n\tfi;\n\tSAY(EV_%s, x);\n\tprintf(\"event %%d %s %%d %%d\\n\", _pid, x, ctx)\n}\n", event, rows[event], event, event, event
 	}
 }
