@@ -10,7 +10,7 @@ VERSION ?= 7.3.4
 
 stock := --version $(VERSION) --flavour $(KERNEL)
 
-.PHONY: modules clean demo check bench mutants shell lint doc help
+.PHONY: modules clean demo check bench model mutants shell lint doc help
 
 modules:
 	@scripts/need-rust $(KDIR)
@@ -35,6 +35,9 @@ bench:
 mutants:
 	@scripts/mutants --kdir "$$(scripts/stock-kernel $(stock))" $(MUTANTS)
 
+model:
+	@scripts/model $(if $(QUICK),--quick) $(if $(EXPLAIN),--explain $(EXPLAIN))
+
 lint:
 	@scripts/lint --kdir "$$(scripts/stock-kernel $(stock))" $(if $(FIX),--fix)
 
@@ -50,6 +53,8 @@ make demo       the whole life of a cache, in a stock kernel in a virtual machin
 make check      the tests, in the same machine (SUITE="<suite> ...", TESTS="<file> ...")
 make bench      what it costs, in instructions, against its targets (ONLY="<measurement>")
 make mutants    bring known bugs back, and see that a test fails (MUTANTS="<name> ...")
+make model      search a model of the protocol to the end (QUICK=1: its small instances;
+                EXPLAIN=<mutant>: what a step is for, as a chart)
 make shell      that machine with the module loaded, and a shell
 make lint       rustfmt, clippy, shellcheck, checkpatch, and our own rules (FIX=1 formats)
 make doc        the documentation of the code, in doc/ (PRIVATE=1: of what is private, too)

@@ -118,6 +118,7 @@ impl<'a> Drained<'a> {
             Child::shut_down(child);
             gate = root.gate().enter();
         }
+        gate.wait_destroyed();
         gate.set_destroyed();
         drop(gate);
         trace::root_destroy(root.number(), root.name());
@@ -138,7 +139,6 @@ impl<'a> Drained<'a> {
                 return;
             }
             root.stats().resurrections.count();
-            child.trace(trace::child_resurrect);
             match reference {
                 Some(reference) => {
                     kernel::warn_on!(!PercpuRef::resurrect(&reference));

@@ -144,9 +144,9 @@ pub(super) struct Inside {
 pub(super) struct Gate {
     #[pin]
     inside: SpinLockIrq<Inside>,
-    /// Notified when a child is released while the root is dying.
+    /// Notified when a child is released while the root is dying, and when one is destroyed.
     #[pin]
-    suppressed: CondVar,
+    changed: CondVar,
     releases: Share,
 }
 
@@ -161,7 +161,7 @@ impl Gate {
                 unreleased: 0,
                 undestroyed: 0,
             }, "rust_kmemcg::gate"),
-            suppressed <- new_condvar!("rust_kmemcg::suppressed"),
+            changed <- new_condvar!("rust_kmemcg::changed"),
             releases,
         })
     }
@@ -384,7 +384,7 @@ impl Entered<'_> {
                 child.enter(Stage::Suppressed, inside);
                 child.root().stats().suppressed.count();
                 child.trace(trace::child_suppress);
-                gate.suppressed.notify_all();
+                gate.changed.notify_all();
                 // This was not the last `Arc`: the root's list has one.
             }
         }
@@ -477,6 +477,7 @@ impl Entered<'_> {
     /// A child was destroyed; the last one ends an asynchronous destroy.
     pub(super) fn destroyed(&mut self, root: &Root) {
         self.inside.undestroyed -= 1;
+        self.gate.changed.notify_all();
         if self.inside.phase == Phase::Closing && self.inside.undestroyed == 0 {
             self.set_destroyed();
             trace::root_destroy(root.number(), root.name());
@@ -524,7 +525,7 @@ impl Entered<'_> {
         let life = child.life(&mut self.inside);
         let condemned = core::mem::take(&mut life.condemned);
         let parted = life.retired.is_some();
-        match (condemned, stage) {
+        let acquitted = match (condemned, stage) {
             (false, _) => false,
             // It goes on dying, as the asynchronous destroy wanted it.
             (true, Stage::Suppressed) if closes => false,
@@ -539,7 +540,12 @@ impl Entered<'_> {
                 true
             }
             (true, _) => true,
+        };
+        if acquitted {
+            // Here, not by the caller: its group may go offline as soon as the gate is left.
+            child.trace(trace::child_resurrect);
         }
+        acquitted
     }
 
     /// Can the root be found by its name?
@@ -560,7 +566,16 @@ impl Entered<'_> {
             None => inside.unreleased != 0,
         };
         while pending(&self.inside) {
-            gate.suppressed.wait(&mut self.inside);
+            gate.changed.wait(&mut self.inside);
+        }
+    }
+
+    /// Waits until every child was destroyed: somebody who closes the root may have the last hold on
+    /// one, for a moment. Only when all are shut down. Context: may sleep.
+    pub(super) fn wait_destroyed(&mut self) {
+        let gate = self.gate;
+        while self.inside.undestroyed != 0 {
+            gate.changed.wait(&mut self.inside);
         }
     }
 }

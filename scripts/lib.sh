@@ -90,10 +90,13 @@ trap explain_failure EXIT
 # ---- the build root ---------------------------------------------------------
 
 # packages SUITE: what the root of that suite holds. The versioned names are the compilers that
-# the suite's kernels are built with.
+# the suite's kernels are built with. "model" is a small root, of trixie, for what searches the model.
 packages() {
     local compilers
     case $1 in
+    model)
+        echo spin gcc libc6-dev cargo ca-certificates
+        return ;;
     trixie) compilers="gcc-14 clang-19 lld-19 llvm-19" ;;
     *) compilers="gcc clang lld llvm" ;;
     esac
