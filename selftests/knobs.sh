@@ -140,7 +140,7 @@ names() {
 		case $name in
 		-) ;;
 		# That of a cgroup.
-		/x) refused ENOENT objects alloc x r "$name" ;;
+		/*) refused ENOENT objects alloc x r "$name" ;;
 		*) refused EINVAL objects alloc x r "$name" ;;
 		esac
 		refused EINVAL objects free "$name"
