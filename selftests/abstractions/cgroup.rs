@@ -8,7 +8,7 @@ use crate::{
         context::Context,
         exec,
     },
-    support::Counter,
+    support::{Counter, CONTEXTS, IRQ},
 };
 use kernel::{
     prelude::*,
@@ -57,7 +57,7 @@ fn current_task_is_in_one_of_them() -> Result {
 fn interrupt_is_in_none() -> Result {
     static WRONG: Counter = Counter::new();
     WRONG.set(0);
-    for context in [Context::SoftIrq, Context::HardIrq] {
+    for context in [Context::SoftIrq, IRQ] {
         exec::run(context, (), |()| {
             if Cgroup::current_id(&rcu::read_lock()) != 0 {
                 WRONG.add();
@@ -106,7 +106,7 @@ fn charge_runs_in_every_context_and_nests() -> Result {
     }
     DONE.set(0);
     let root = Cgroup::all().next().ok_or(ENOENT)?;
-    for context in [Context::Task, Context::SoftIrq, Context::HardIrq] {
+    for &context in CONTEXTS {
         let payers = (root.memcg().ok_or(ENOENT)?, root.memcg().ok_or(ENOENT)?);
         exec::run(context, payers, |(one, two)| {
             let object = one.charge(|| {

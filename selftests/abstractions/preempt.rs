@@ -4,7 +4,6 @@
 
 use crate::{
     abstractions::{
-        context::Context,
         exec,
         once_box::OnceBox,
         percpu_ref::*,
@@ -15,6 +14,7 @@ use crate::{
     impl_has_percpu_ref,
     support::{
         cpus_expected, eventually, in_parallel, stays_false, Bell, Counter, HeldGracePeriod,
+        CONTEXTS,
     },
 };
 use kernel::{
@@ -95,7 +95,7 @@ fn percpu(session: &Session) -> Option<Guard<Session>> {
 
 /// In every context; not of a count that is atomic, or dead.
 fn percpu_references_of_live_counts_only() -> Result {
-    for context in [Context::Task, Context::SoftIrq, Context::HardIrq] {
+    for &context in CONTEXTS {
         let session = session()?;
         let guards = Arc::new(Counter::new(), GFP_KERNEL)?;
         exec::run(

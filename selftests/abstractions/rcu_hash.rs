@@ -4,13 +4,13 @@
 
 use crate::{
     abstractions::{
-        context::Context,
         exec,
         rcu_hash::{RcuHash, Reservation},
     },
     callbacks,
     support::{
         cpus_expected, eventually, in_parallel, stays_false, Bell, Counter, HeldGracePeriod,
+        CONTEXTS,
     },
 };
 use kernel::{
@@ -178,7 +178,7 @@ fn every_context() -> Result {
     static DONE: Counter = Counter::new();
     let table = table(4)?;
     DONE.set(0);
-    for context in [Context::Task, Context::SoftIrq, Context::HardIrq] {
+    for &context in CONTEXTS {
         exec::run(context, table.clone(), |table| {
             let inserted = matches!(insert(&table, 7, GFP_ATOMIC), Ok(true));
             if inserted && finds(&table, 7) && table.lock().remove(7) && !finds(&table, 7) {
