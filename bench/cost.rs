@@ -95,7 +95,7 @@ pub(crate) fn cost(world: &World, size: u32, results: &mut Results) -> Result {
     // A worker makes the child of our cgroup.
     wait(|| {
         root.alloc_for(&**cgroups, GFP_KERNEL)
-            .is_ok_and(|object| object.owner().number() != 0)
+            .is_ok_and(|object| object.child() != 0)
     })?;
     add(
         "current",
@@ -192,7 +192,7 @@ pub(crate) fn groups(world: &World, count: u32, results: &mut Results) -> Result
         ordinary = ordinary.min(in_hardirq(other, |other| took(|| drop(other)))?);
         world.kmemcg.offline_group(group)?;
         let before = root.caches();
-        wait(|| object.owner().is_exact())?;
+        wait(|| object.is_exact())?;
         last = last.min(in_hardirq(object, |object| took(|| drop(object)))?);
         wait(|| root.caches() < before)?;
     }

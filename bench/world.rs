@@ -79,7 +79,7 @@ impl World {
         wait(|| root.stats().creations.get() - before >= groups.len() as u64)?;
         for group in groups {
             let object = root.alloc(Some(group), GFP_KERNEL)?;
-            if object.owner().number() == 0 {
+            if object.child() == 0 {
                 return Err(EAGAIN);
             }
         }

@@ -47,15 +47,9 @@ struct Allocation {
 fn show(control: &Control, seq: &SeqFile) {
     for handle in control.objects.lock().iter() {
         // Which cache the objects came from: the first and the last, of which number.
-        let own = handle
-            .objects
-            .iter()
-            .filter(|object| object.owner().number() == 0);
+        let own = handle.objects.iter().filter(|object| object.child() == 0);
         let own = own.count();
-        let root = handle
-            .objects
-            .first()
-            .map(|object| object.owner().root().clone());
+        let root = handle.objects.first().map(|object| object.root().clone());
         seq_print!(
             seq,
             "handle={} root={} objects={} from_root={} from_children={}\n",
@@ -147,10 +141,7 @@ fn alloc(
     })
     .map_err(|(error, _)| error)?;
     let objects = core::mem::replace(&mut result.lock().objects, KVec::new());
-    let from_children = objects
-        .iter()
-        .filter(|object| object.owner().number() != 0)
-        .count();
+    let from_children = objects.iter().filter(|object| object.child() != 0).count();
     caches.stats().allocations_child.add(from_children as u64);
     result.lock().outcome?;
     handles.push(Handle { name, objects }, GFP_KERNEL)?;

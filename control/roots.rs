@@ -41,7 +41,7 @@ pub(super) const STATS: File<Control> = File {
 fn show(control: &Control, seq: &SeqFile) {
     control.kmemcg.for_each_root(|root| {
         let mut children = 0;
-        root.for_each_child(|child, _| children += usize::from(child.number() != 0));
+        root.for_each_child(|child| children += usize::from(child.number() != 0));
         seq_print!(
             seq,
             "root={} name={} size={} align={} account={} state={} children={}\n",
@@ -62,7 +62,7 @@ fn show(control: &Control, seq: &SeqFile) {
 
 fn show_children(control: &Control, seq: &SeqFile) {
     control.kmemcg.for_each_root(|root| {
-        root.for_each_child(|child, stage: Stage| {
+        root.for_each_child(|child| {
             seq_print!(
                 seq,
                 "child={} root={} name={} owner={} stage={} objects={}\n",
@@ -70,7 +70,7 @@ fn show_children(control: &Control, seq: &SeqFile) {
                 root.number(),
                 root.name(),
                 child.owner(),
-                stage,
+                child.stage(),
                 child.objects(),
             );
         });
@@ -81,8 +81,8 @@ fn show_stats(control: &Control, seq: &SeqFile) {
     control.kmemcg.for_each_root(|root| {
         let mut children = [0; Stage::ALL.len()];
         let mut objects = 0;
-        root.for_each_child(|child, stage| {
-            if let Some(children) = children.get_mut(stage as usize) {
+        root.for_each_child(|child| {
+            if let Some(children) = children.get_mut(child.stage() as usize) {
                 *children += 1;
             }
             objects += child.objects();

@@ -97,7 +97,7 @@ pub(super) struct Life {
 /// are all that the allocation path needs: one cache line.
 #[pin_data]
 #[repr(C)]
-pub struct Child {
+pub(super) struct Child {
     cache: RawCache,
     #[pin]
     refs: PercpuRef<Child>,
@@ -128,6 +128,38 @@ impl Drop for Identity {
             trace::child_free(self.root.number(), self.owner.load(Relaxed), self.number);
             self.root.gate().enter().destroyed(&self.root);
         }
+    }
+}
+
+/// What can be told of a child, while the gate is held.
+pub struct ChildView<'a> {
+    child: &'a Child,
+    stage: Stage,
+}
+
+impl<'a> ChildView<'a> {
+    pub(super) fn new(child: &'a Child, stage: Stage) -> Self {
+        Self { child, stage }
+    }
+
+    /// Its number: not used twice in the life of the module, but 0 is each root's own cache.
+    pub fn number(&self) -> u64 {
+        self.child.number()
+    }
+
+    /// Number of the group that owns it now.
+    pub fn owner(&self) -> u64 {
+        self.child.owner()
+    }
+
+    /// How far it has come.
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// How many objects of it live: a snapshot, exact where nobody allocates or frees.
+    pub fn objects(&self) -> usize {
+        self.child.objects()
     }
 }
 
@@ -174,28 +206,28 @@ impl Child {
     }
 
     /// Its number: not used twice in the life of the module, but 0 is each root's own cache.
-    pub fn number(&self) -> u64 {
+    pub(super) fn number(&self) -> u64 {
         self.identity.number
     }
 
     /// The root.
-    pub fn root(&self) -> &Arc<Root> {
+    pub(super) fn root(&self) -> &Arc<Root> {
         &self.identity.root
     }
 
     /// How many objects of it live: a snapshot, exact where nobody allocates or frees.
-    pub fn objects(&self) -> usize {
+    pub(super) fn objects(&self) -> usize {
         self.refs.count()
     }
 
     /// Is the count of its objects exact, so that the last one can release it? Not while it serves
     /// allocations, nor in the grace period after that.
-    pub fn is_exact(&self) -> bool {
+    pub(super) fn is_exact(&self) -> bool {
         self.refs.is_exact()
     }
 
     /// Number of the group that owns it now.
-    pub fn owner(&self) -> u64 {
+    pub(super) fn owner(&self) -> u64 {
         self.identity.owner.load(Relaxed)
     }
 

@@ -70,7 +70,7 @@ mod group;
 mod root;
 mod stats;
 
-pub use child::{Child, Stage};
+pub use child::{ChildView, Stage};
 pub use group::{Group, NewGroup, MAX_GROUPS};
 pub use root::{FindGroup, Handle, Object, Objects, Root};
 pub use stats::{Counter, Stats};

@@ -3,20 +3,20 @@
 //! A root cache, and the allocation path.
 
 use super::{
-    child::{Child, Stage},
+    child::{Child, ChildView, Stage},
     create,
     gate::{Gate, Phase, Releases},
     group::{Group, Groups, MAX_GROUPS},
     stats::Stats,
 };
 use crate::abstractions::{
-    kmem_cache::{self, Bulk, Memory, Options},
+    kmem_cache::{self, Bulk, Memory, Options, Reference},
     once_box::OnceBox,
     percpu_ref::{Guard, PercpuRef},
     preempt,
     rcu_slot::{RcuSlot, Reader},
 };
-use core::{alloc::Layout, mem::MaybeUninit};
+use core::{alloc::Layout, mem::MaybeUninit, ptr::NonNull};
 use kernel::{
     alloc::Flags,
     prelude::*,
@@ -26,10 +26,47 @@ use kernel::{
 };
 
 /// Memory for an object: of a child, or of the root's own cache.
-pub type Object = kmem_cache::Object<Memory, Guard<Child>>;
+///
+/// Dropping it frees it. Context of the drop: where `kmem_cache_free()` is legal.
+pub struct Object(kmem_cache::Object<Memory, Reference<Child>>);
+
+impl Object {
+    #[inline(always)]
+    fn new(reference: Guard<Child>, flags: Flags) -> Result<Self> {
+        Ok(Self(kmem_cache::Object::memory(reference.into(), flags)?))
+    }
+
+    /// The memory.
+    pub fn as_ptr(&self) -> NonNull<u8> {
+        self.0.as_ptr()
+    }
+
+    /// The root.
+    pub fn root(&self) -> &Arc<Root> {
+        self.0.owner().root()
+    }
+
+    /// Number of the child; 0 is the root's own cache.
+    pub fn child(&self) -> u64 {
+        self.0.owner().number()
+    }
+
+    /// Is the count of the child's objects exact, so that the last one can release it? Not while it
+    /// serves allocations, nor in the grace period after that.
+    pub fn is_exact(&self) -> bool {
+        self.0.owner().is_exact()
+    }
+}
 
 /// Memory for several objects of a child.
-pub type Objects<'a> = Bulk<'a, Guard<Child>>;
+pub struct Objects<'a>(Bulk<'a, Reference<Child>>);
+
+impl Objects<'_> {
+    /// The memory of each object.
+    pub fn iter(&self) -> impl Iterator<Item = NonNull<u8>> + '_ {
+        self.0.iter()
+    }
+}
 
 /// Knows for which group something is allocated.
 pub trait FindGroup {
@@ -140,7 +177,8 @@ impl Root {
 
     /// Calls `f` for the root's own cache and each child, with the gate held: `f` must not sleep, must
     /// not take or put references, and must not call anything of this root that takes the gate.
-    pub fn for_each_child(&self, mut f: impl FnMut(&Child, Stage)) {
+    pub fn for_each_child(&self, mut f: impl FnMut(ChildView<'_>)) {
+        let mut f = |child: &Child, stage: Stage| f(ChildView::new(child, stage));
         let mut from = Some(0);
         while let Some(number) = from {
             from = self.gate.enter().walk(number, &mut f);
@@ -170,7 +208,9 @@ impl Root {
     /// Allocates an object for a group, or for none.
     ///
     /// The group is one of the [`Kmemcg`](super::Kmemcg) that the root is of; in another one's place in
-    /// the lookup there may be the child of any group. The first objects of a group come from the root's own cache, until a worker has made the
+    /// the lookup there may be the child of any group.
+    ///
+    /// The first objects of a group come from the root's own cache, until a worker has made the
     /// group's child. Takes no lock where there is a child. Context: as `flags` say.
     ///
     /// # Errors
@@ -186,7 +226,7 @@ impl Root {
     pub fn alloc_for(self: &Arc<Self>, whose: &impl FindGroup, flags: Flags) -> Result<Object> {
         match self.lookup(whose) {
             // It keeps the child alive: the allocation may sleep.
-            Some(reference) => Object::memory(reference, flags),
+            Some(reference) => Object::new(reference, flags),
             None => self.alloc_slow(whose, flags),
         }
     }
@@ -217,7 +257,7 @@ impl Root {
                 Some(child) => {
                     if let Some(reference) = PercpuRef::tryget_live(child) {
                         drop(guard);
-                        return Object::memory(reference, flags);
+                        return Object::new(reference, flags);
                     }
                 }
                 None => childless = Some(group.clone()),
@@ -231,7 +271,7 @@ impl Root {
         let own = self.own.load(&guard).ok_or(ENODEV)?;
         let reference = PercpuRef::tryget_live(own).ok_or(ENODEV)?;
         drop(guard);
-        let object = Object::memory(reference, flags)?;
+        let object = Object::new(reference, flags)?;
         self.stats.allocations_root.count();
         Ok(object)
     }
@@ -250,7 +290,7 @@ impl Handle {
     #[inline]
     pub fn alloc(&self, flags: Flags) -> Result<Object> {
         let reference = PercpuRef::tryget_live(&*self.0).ok_or(ENODEV)?;
-        Object::memory(reference, flags)
+        Object::new(reference, flags)
     }
 
     /// Allocates as many objects as `space` is long, or none, which count as one.
@@ -265,12 +305,7 @@ impl Handle {
         flags: Flags,
     ) -> Result<Objects<'a>> {
         let reference = PercpuRef::tryget_live(&*self.0).ok_or(ENODEV)?;
-        Bulk::memory(reference, space, flags)
-    }
-
-    /// The child.
-    pub fn owner(&self) -> &Child {
-        &self.0
+        Ok(Objects(Bulk::memory(reference.into(), space, flags)?))
     }
 }
 

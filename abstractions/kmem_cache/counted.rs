@@ -87,13 +87,13 @@ pub struct CountedCache<T: Send + 'static>(Hold<T>);
 /// An object that keeps its cache alive.
 pub type CountedObject<T> = Object<T, Hold<T>>;
 
-/// A reference on a counted cache. Gives no way to the count: who could start it anew would keep the
-/// cache for ever.
+/// A reference on a counted cache. Gives no way to the count, nor to another reference: who could start
+/// it anew, or allocate by it, would keep the cache for ever.
 pub struct Hold<T: Send + 'static>(Guard<Counted<T>>);
 
-impl<T: Send + 'static> Clone for Hold<T> {
+impl<T: Send + 'static> Hold<T> {
     #[inline]
-    fn clone(&self) -> Self {
+    fn another(&self) -> Self {
         Self(self.0.clone())
     }
 }
@@ -178,7 +178,7 @@ impl<T: Send + 'static> CountedCache<T> {
         Error: From<E>,
     {
         // SAFETY: Enough for a `T`, by the type invariants of `Counted`.
-        unsafe { Object::new(self.0.clone(), init, flags) }
+        unsafe { Object::new(self.0.another(), init, flags) }
     }
 
     /// Allocates `count` objects, or none; `init` is asked for each by its index.
@@ -200,7 +200,7 @@ impl<T: Send + 'static> CountedCache<T> {
         Error: From<E>,
     {
         // SAFETY: Enough for a `T`, by the type invariants of `Counted`.
-        unsafe { Object::new_bulk(self.0.clone(), count, init, flags) }
+        unsafe { Object::new_bulk(|| self.0.another(), count, init, flags) }
     }
 
     /// Gives slabs without objects back. Context: may sleep.

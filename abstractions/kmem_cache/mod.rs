@@ -45,7 +45,9 @@ mod typesafe;
 
 pub use bulk::Bulk;
 pub use counted::{CountedCache, CountedObject, Hold, Reaper};
-pub use object::{Detached, HasCache, HasKfreeRcuHead, KfreeRcuHead, Memory, Object, Owner};
+pub use object::{
+    Detached, HasCache, HasKfreeRcuHead, KfreeRcuHead, Memory, Object, Owner, Reference,
+};
 pub use options::Options;
 pub use scoped::{KmemCache, ScopedObject};
 pub use typesafe::{Published, Typesafe, TypesafeCache, TypesafeObject, TypesafeSlot};

@@ -62,11 +62,33 @@ macro_rules! impl_has_cache {
     };
 }
 
+/// A reference on what has a cache, for an object of that cache.
+///
+/// Made of a [`Guard`], and no way back to one: who has an object cannot take the reference out of it,
+/// clone it, or start the count anew by it.
+pub struct Reference<C: HasCache + Release>(Guard<C>);
+
+impl<C: HasCache + Release> From<Guard<C>> for Reference<C> {
+    #[inline]
+    fn from(guard: Guard<C>) -> Self {
+        Self(guard)
+    }
+}
+
+impl<C: HasCache + Release> Deref for Reference<C> {
+    type Target = C;
+
+    #[inline]
+    fn deref(&self) -> &C {
+        &self.0
+    }
+}
+
 // SAFETY: A guard keeps its `C` alive and where it is, and so the cache in it.
-unsafe impl<C: HasCache + Release> Owner for Guard<C> {
+unsafe impl<C: HasCache + Release> Owner for Reference<C> {
     #[inline]
     fn cache(&self) -> &RawCache {
-        C::cache(self)
+        C::cache(&self.0)
     }
 }
 
@@ -128,22 +150,22 @@ impl<T, O: Owner> Object<T, O> {
     }
 
     /// Allocates and initialises `count` objects, or none: what was made before an error is
-    /// dropped.
+    /// dropped. Each has an owner of its own, from `another`.
     ///
     /// # Safety
     ///
-    /// As [`new`](Self::new).
+    /// As [`new`](Self::new); all owners have the same cache.
     pub(super) unsafe fn new_bulk<I, E>(
-        owner: O,
+        another: impl Fn() -> O,
         count: usize,
         mut init: impl FnMut(usize) -> I,
         flags: Flags,
     ) -> Result<KVec<Self>>
     where
-        O: Clone,
         I: PinInit<T, E>,
         Error: From<E>,
     {
+        let owner = another();
         let mut objects = KVec::with_capacity(count, flags)?;
         let mut memory = [MaybeUninit::<*mut u8>::uninit(); BATCH];
         while objects.len() < count {
@@ -165,7 +187,7 @@ impl<T, O: Owner> Object<T, O> {
                     continue;
                 }
                 // SAFETY: Allocated above; enough for a `T`, says the caller.
-                failed = unsafe { Self::init(owner.clone(), one, init(objects.len())) }
+                failed = unsafe { Self::init(another(), one, init(objects.len())) }
                     .and_then(|object| Ok(objects.push(object, flags)?));
             }
             failed?;

@@ -96,7 +96,7 @@ impl<T> KmemCache<T> {
         Error: From<E>,
     {
         // SAFETY: Enough for a `T`, by the type invariants.
-        unsafe { Object::new_bulk(self, count, init, flags) }
+        unsafe { Object::new_bulk(|| self, count, init, flags) }
     }
 
     /// Gives slabs without objects back. Context: may sleep.

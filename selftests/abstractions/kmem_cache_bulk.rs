@@ -7,7 +7,7 @@ use crate::{
         context::Context,
         exec,
         kmem_cache::*,
-        percpu_ref::{Guard, PercpuRef, Release},
+        percpu_ref::{PercpuRef, Release},
     },
     impl_has_cache, impl_has_percpu_ref,
     support::{Bell, Counter, IRQ},
@@ -275,8 +275,9 @@ fn memory_in_the_space_of_the_caller() -> Result {
         pool: &Pool,
         space: &'a mut [MaybeUninit<*mut u8>],
         flags: Flags,
-    ) -> Result<Bulk<'a, Guard<Pool>>> {
-        Bulk::memory(PercpuRef::tryget_live(pool).ok_or(ENODEV)?, space, flags)
+    ) -> Result<Bulk<'a, Reference<Pool>>> {
+        let reference = PercpuRef::tryget_live(pool).ok_or(ENODEV)?;
+        Bulk::memory(reference.into(), space, flags)
     }
     for _ in 0..20 {
         let (mut one, mut two) = ([MaybeUninit::uninit(); 40], [MaybeUninit::uninit(); 40]);

@@ -460,7 +460,7 @@ fn memory_of_a_cache_of_its_own() -> Result {
     let mut objects = KVec::new();
     for i in 0..100 {
         let guard = PercpuRef::tryget_live(&*pool).ok_or(ENODEV)?;
-        let memory = Object::<Memory, _>::memory(guard, GFP_KERNEL)?;
+        let memory = Object::memory(Reference::from(guard), GFP_KERNEL)?;
         // SAFETY: 72 bytes of ours.
         unsafe { memory.as_ptr().as_ptr().write_bytes(i, 72) };
         objects.push(memory, GFP_KERNEL)?;

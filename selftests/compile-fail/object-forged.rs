@@ -11,8 +11,8 @@ pub fn example<'a>(
     _detached: Detached<&'a KmemCache<u64>>,
 ) -> ScopedObject<'a, u64> {
     #[cfg(not(fixed))]
-    //~v ERROR E0451 field `owner` of struct `Object` is private
-    return Object { ptr, owner }; //~ ERROR E0451 field `ptr` of struct `Object` is private
+    //~v ERROR E0451 field `owner` of struct
+    return Object { ptr, owner }; //~ ERROR E0451 field `ptr` of struct
     #[cfg(fixed)]
     {
         let _ = owner;

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An object is no way to allocate another one, from a cache that was given up: it would never go.
+
+use kernel::prelude::*;
+use rust_kmemcg::abstractions::kmem_cache::{CountedCache, Hold, Memory, Object};
+
+pub fn example(cache: CountedCache<u64>) -> Result {
+    let first = cache.alloc(1, GFP_KERNEL)?;
+    #[cfg(not(fixed))]
+    drop(cache);
+    #[cfg(not(fixed))]
+    let _second = Object::<Memory, Hold<u64>>::memory(first.owner().clone(), GFP_KERNEL)?; //~ ERROR E0308 expected `Hold<u64>`, found `&Hold<u64>`
+    #[cfg(fixed)]
+    let _second = cache.alloc(2, GFP_KERNEL)?;
+    drop(first);
+    Ok(())
+}
