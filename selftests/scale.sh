@@ -167,6 +167,30 @@ adds_up() {
 	destroy r
 }
 
+# The reference was killed, but its grace period is not over: what was taken before is put from
+# another counter than it was taken from.
+count_between() {
+	put roots create r 64
+	group_with_child g r
+	put objects alloc h r g 10
+	put objects alloc i r g 5
+	stall
+	put groups offline g
+	await event "child_rcu: .* child=$child"
+	hold
+	resume
+	await has_stage "$child" killed
+	must children "child=$child" objects=15
+	put objects free h
+	must children "child=$child" objects=5
+	put objects free i
+	must children "child=$child" objects=0
+	counted r objects 0
+	release
+	await event "child_free: .* child=$child"
+}
+
 tests "I4 10,000 objects outlive their group, freed in every context; the cache goes" reparenting \
 	"I6 EBUSY with 100 children, freed later: everything is released, nothing left" busy_and_back \
-	"I2 the counters add up, and agree with the trace" adds_up
+	"I2 the counters add up, and agree with the trace" adds_up \
+	"I2 objects are counted while a kill waits for its grace period" count_between
