@@ -96,7 +96,7 @@ long rust_kmemcg_percpu_ref_count(struct percpu_ref *ref)
 
 __rust_helper unsigned int rust_kmemcg_context(void)
 {
-	return interrupt_context_level();
+	return kmemcg_context();
 }
 
 __rust_helper bool rust_kmemcg_irqs_disabled(void)
