@@ -11,12 +11,14 @@ control=/sys/kernel/debug/$module
 tracing=/sys/kernel/tracing
 trace=$tracing/instances/$module.selftest
 slab=/sys/kernel/slab
-patience=20
 # The cgroups that tests make are below this one.
 cgroups=/sys/fs/cgroup/$module.selftest
 skipped=4
 
 here=$(cd "$(dirname "$0")" && pwd)
+# On a kernel full of checkers everything takes longer.
+slow=$(cat "$here/slow" 2>/dev/null || echo 1)
+patience=$((20 * slow))
 build=/lib/modules/$(uname -r)/build
 for ktap in "${KSELFTEST:-$here/..}" "$build/tools/testing/selftests" "$build/source/tools/testing/selftests" none; do
 	[ ! -r "$ktap/kselftest/ktap_helpers.sh" ] || break
@@ -36,6 +38,18 @@ else
 	ktap_test_fail() { ktap_result "not ok" "$1"; KTAP_FAILED=1; }
 	ktap_finished() { exit "$KTAP_FAILED"; }
 fi
+
+# On PREEMPT_RT kmem_cache_free() takes locks that sleep, so nobody may free in a hard interrupt: what a
+# test does there it does in a softirq instead; one that is about nothing else is
+# skipped. And RCU callbacks run in a thread.
+case $(uname -v) in
+*PREEMPT_RT*) hardirq=softirq contexts="task softirq" callback=task ;;
+*) hardirq=hardirq contexts="task softirq hardirq" callback=softirq ;;
+esac
+
+needs_hardirq() {
+	[ $hardirq = hardirq ] || skip "PREEMPT_RT forbids frees in a hard interrupt"
+}
 
 say() { printf '# %s\n' "$*"; }
 
