@@ -139,8 +139,8 @@ names() {
 		refused EINVAL objects alloc x "$name" g
 		case $name in
 		-) ;;
-		# That of a cgroup.
-		/x) refused ENOENT objects alloc x r "$name" ;;
+		# Those of cgroups.
+		/ | /x) refused ENOENT objects alloc x r "$name" ;;
 		*) refused EINVAL objects alloc x r "$name" ;;
 		esac
 		refused EINVAL objects free "$name"

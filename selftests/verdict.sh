@@ -10,8 +10,8 @@ remembered=/tmp/verdict
 leaks=/sys/kernel/debug/kmemleak
 control_folders=/sys/kernel/debug
 
-# Aliases of merged caches come and go with whoever asks for a size first.
-slab_caches() { (cd $slab && ls); }
+# A link is an alias of a merged cache, and stays as long as that: a cache of its own is a folder.
+slab_caches() { find $slab -mindepth 1 -maxdepth 1 -type d | sed "s|.*/||" | sort; }
 # A workqueue that can reclaim memory has a thread of its own; those of sysfs have a folder.
 workqueues() {
 	cat /proc/[0-9]*/comm 2>/dev/null | grep '^kworker/R-' | sort
