@@ -4,11 +4,11 @@
 
 KDIR ?= /lib/modules/$(shell uname -r)/build
 
-# The stock kernel for demo, check and shell.
+# The kernel for demo, check and shell; scripts/kernel --list names those to be had.
 KERNEL ?= cloud-amd64
 VERSION ?= 7.3.4
 
-stock := --version $(VERSION) --flavour $(KERNEL)
+kernel := --version $(VERSION) --flavour $(KERNEL)
 
 .PHONY: modules clean demo check bench model mutants shell lint doc help
 
@@ -23,29 +23,29 @@ clean:
 		-name modules.order -o -name bindings_generated.rs \) -exec rm -f {} +
 
 demo:
-	@scripts/demo $(stock)
+	@scripts/demo $(kernel)
 
 check:
-	@scripts/check $(stock) $(foreach suite,$(SUITE),--suite $(suite)) \
+	@scripts/check $(kernel) $(foreach suite,$(SUITE),--suite $(suite)) \
 		$(foreach test,$(TESTS),--test $(test))
 
 bench:
-	@scripts/bench $(stock) $(if $(ONLY),--only "$(ONLY)")
+	@scripts/bench $(kernel) $(if $(ONLY),--only "$(ONLY)")
 
 mutants:
-	@scripts/mutants --kdir "$$(scripts/stock-kernel $(stock))" $(MUTANTS)
+	@scripts/mutants --kdir "$$(scripts/kernel $(kernel))" $(MUTANTS)
 
 model:
 	@scripts/model $(if $(QUICK),--quick) $(if $(EXPLAIN),--explain $(EXPLAIN))
 
 lint:
-	@scripts/lint --kdir "$$(scripts/stock-kernel $(stock))" $(if $(FIX),--fix)
+	@scripts/lint --kdir "$$(scripts/kernel $(kernel))" $(if $(FIX),--fix)
 
 doc:
-	@scripts/doc --kdir "$$(scripts/stock-kernel $(stock))" $(if $(PRIVATE),--private)
+	@scripts/doc --kdir "$$(scripts/kernel $(kernel))" $(if $(PRIVATE),--private)
 
 shell:
-	@scripts/shell $(stock)
+	@scripts/shell $(kernel)
 
 define help_text
 make            build rust_kmemcg.ko for the running kernel, or for KDIR=<build folder>
@@ -60,9 +60,9 @@ make lint       rustfmt, clippy, shellcheck, checkpatch, and our own rules (FIX=
 make doc        the documentation of the code, in doc/ (PRIVATE=1: of what is private, too)
 make clean      remove what "make" left here
 
-VERSION=7.3.4 and KERNEL=cloud-amd64 choose the stock kernel; scripts/stock-kernel --list names
-those to be had. What is downloaded and built is kept in $$KMEMCG_CACHE, by default
-~/.cache/rust-kmemcg; it may be deleted at any time.
+VERSION=7.3.4 and KERNEL=cloud-amd64 choose the kernel: amd64, rt, debug, uml; scripts/kernel --list
+tells what each is, scripts/stock-kernel --list which versions there are. What is downloaded and
+built is kept in $$KMEMCG_CACHE, by default ~/.cache/rust-kmemcg; it may be deleted at any time.
 endef
 export help_text
 

@@ -21,7 +21,7 @@
 use super::helpers;
 use kernel::fmt;
 
-/// What the CPU is doing, as `interrupt_context_level()` tells it.
+/// What the CPU is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Context {
     /// A task; a worker of a workqueue is one, too. May sleep, unless something forbids it.

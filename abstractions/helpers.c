@@ -70,19 +70,22 @@ __rust_helper bool rust_kmemcg_percpu_ref_is_exact(struct percpu_ref *ref)
  * The references that are held, as far as that can be said without stopping
  * anybody. While counts are per-CPU, the atomic one carries a bias in its top
  * bit (PERCPU_COUNT_BIAS in lib/percpu-refcount.c). While a switch to atomic
- * waits for its grace period, the percpu_ref core holds a reference itself, and
+ * waits for its grace period, it still does, and references that were taken per
+ * CPU are put from it, so it may be less than the bias: far from zero tells it
+ * from a count. The percpu_ref core holds a reference itself then, and
  * confirm_switch tells.
  */
 long rust_kmemcg_percpu_ref_count(struct percpu_ref *ref)
 {
 	bool switching = READ_ONCE(ref->data->confirm_switch);
 	long count = atomic_long_read(&ref->data->count);
+	long unbiased = (unsigned long)count - (1UL << (BITS_PER_LONG - 1));
 	unsigned long __percpu *percpu_count = (unsigned long __percpu *)
 		(READ_ONCE(ref->percpu_count_ptr) & ~__PERCPU_REF_ATOMIC_DEAD);
 	int cpu;
 
-	if (count < 0) {
-		count &= LONG_MAX;
+	if (unbiased > LONG_MIN / 2 && unbiased < LONG_MAX / 2) {
+		count = unbiased;
 		for_each_possible_cpu(cpu)
 			count += READ_ONCE(*per_cpu_ptr(percpu_count, cpu));
 	}
@@ -93,7 +96,7 @@ long rust_kmemcg_percpu_ref_count(struct percpu_ref *ref)
 
 __rust_helper unsigned int rust_kmemcg_context(void)
 {
-	return interrupt_context_level();
+	return kmemcg_context();
 }
 
 __rust_helper bool rust_kmemcg_irqs_disabled(void)

@@ -159,8 +159,8 @@ fn free(control: &Control, handle: &str, context: Context) -> Result {
     let handle = handles.remove(found).map_err(|_| ENOENT)?;
     let Handle { name, objects } = handle;
     exec::run(context, objects, drop).or_else(|(error, objects)| {
-        // Nothing was freed. There is room for it, as there was before.
-        handles.push(Handle { name, objects }, GFP_KERNEL)?;
+        // Nothing was freed. There is room for it, where it was before.
+        handles.insert_within_capacity(found, Handle { name, objects })?;
         Err(error)
     })
 }

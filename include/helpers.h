@@ -9,6 +9,7 @@
 
 #include <linux/module.h>
 #include <linux/percpu-refcount.h>
+#include <linux/preempt.h>
 #include <linux/types.h>
 
 /* A helper that can be inlined into Rust; as in rust/helpers/helpers.c. */
@@ -62,7 +63,19 @@ struct mem_cgroup *rust_kmemcg_set_active_memcg(struct mem_cgroup *memcg);
 #endif
 #endif
 
-/* 0: task, 1: softirq, 2: hard irq, 3: NMI. */
+/*
+ * 0: task, 1: softirq, 2: hard irq, 3: NMI. interrupt_context_level() sees no
+ * softirq on PREEMPT_RT, which counts them elsewhere.
+ */
+static inline unsigned int kmemcg_context(void)
+{
+	if (in_nmi())
+		return 3;
+	if (in_hardirq())
+		return 2;
+	return in_serving_softirq() ? 1 : 0;
+}
+
 unsigned int rust_kmemcg_context(void);
 bool rust_kmemcg_irqs_disabled(void);
 

@@ -143,7 +143,8 @@ root_suite() {
 # config_value FILE NAME: a value of a .config, unquoted; nothing when it is not set.
 config_value() { sed -n "s/^CONFIG_$2=\"\{0,1\}\([^\"]*\)\"\{0,1\}\$/\1/p" "$1"; }
 
-# compiler_args CONFIG: the make variables that name the compiler which CONFIG was made for.
+# compiler_args CONFIG: the make variables, one a line, that name the compiler which CONFIG was made for,
+# and what it must be told. User-mode Linux is linked far from its modules.
 compiler_args() {
     local text
     text=$(config_value "$1" CC_VERSION_TEXT)
@@ -152,5 +153,13 @@ compiler_args() {
     else
         echo "CC=${text%% *}"
     fi
-    [[ $(config_value "$1" UML) != y ]] || echo ARCH=um
+    [[ $(config_value "$1" UML) != y ]] ||
+        printf '%s\n' ARCH=um 'RUSTFLAGS_MODULE=-Crelocation-model=static -Ccode-model=large'
 }
+
+# ---- kernels ----------------------------------------------------------------
+
+# built_kernels: the names of those that built-kernel makes.
+built_kernels() { (cd "$scripts/kernels" && grep -l '^# kernel:' ./*.config | sed 's|^\./||; s/\.config$//'); }
+
+is_built_kernel() { built_kernels | grep -qxF -- "$1"; }

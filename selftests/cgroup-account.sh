@@ -61,13 +61,13 @@ for_others() {
 	path a
 	inside b put objects alloc h1 paid "$path" 500
 	inside b put objects alloc h2 paid "$path" 300 softirq
-	put objects alloc h3 paid "$path" 200 hardirq
+	put objects alloc h3 paid "$path" 200 $hardirq
 	objects_from h1 0 500
 	objects_from h2 0 300
 	objects_from h3 0 200
 	await pays a 1000 1200
 	pays b 0 20 || fail "b pays $kib KiB"
-	put objects free h1 hardirq
+	put objects free h1 $hardirq
 	put objects free h2 task
 	put objects free h3 softirq
 	await pays a 0 100
@@ -112,7 +112,7 @@ reparented() {
 	must children "child=$child" objects=1000
 	await has_stage "$child" killed
 	await_exact_counts
-	put objects free h hardirq
+	put objects free h $hardirq
 	await pays p 0 150
 	await event "child_free: .* child=$child"
 }
@@ -137,7 +137,7 @@ limited() {
 	inside a refused ENOMEM objects alloc more paid current 5000 || fail "again"
 	put objects alloc more paid "$path" 500
 	put objects free h
-	put objects free more hardirq
+	put objects free more $hardirq
 	await pays a 0 100
 	echo max >$cgroups/a/memory.max
 	put objects alloc more paid "$path" 5000

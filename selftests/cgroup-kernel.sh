@@ -75,7 +75,7 @@ busy() {
 		while read -r path; do
 			try objects alloc a r "$path" 5
 			try objects alloc b paid "${cgroups#/sys/fs/cgroup}" 5
-			try objects free a hardirq
+			try objects free a $hardirq
 			try objects free b softirq
 		done <"$scratch/paths"
 		sleep 0.1

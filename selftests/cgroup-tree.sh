@@ -54,7 +54,7 @@ tree() {
 	i=0
 	for one in $list; do
 		i=$((i + 1))
-		case $((i % 3)) in 0) context=task ;; 1) context=softirq ;; 2) context=hardirq ;; esac
+		case $((i % 3)) in 0) context=task ;; 1) context=softirq ;; 2) context=$hardirq ;; esac
 		put objects free "h.${one%%/*}.${one#*/}" $context
 	done
 	for left in 400 300 200 100 50 0; do

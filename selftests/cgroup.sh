@@ -78,7 +78,7 @@ current() {
 	inside a move_to_b
 	must children child=$of_a objects=3
 	must children child=$of_b objects=5
-	put objects free one hardirq
+	put objects free one $hardirq
 	must children child=$of_a objects=0
 	put objects free two
 	put objects free after
@@ -122,8 +122,7 @@ own_cache() {
 	for i in 1 2 3 4; do
 		(echo 0 >$cgroups/a/cgroup.procs; until [ -e "$scratch/enough" ]; do :; done) &
 	done
-	for context in softirq hardirq; do
-		[ "$context" != hardirq ] || hardirq_works || continue
+	for context in ${contexts#task }; do
 		inside a put objects alloc "$context" r current 100 "$context"
 		objects_from "$context" 100 0
 	done
@@ -133,7 +132,6 @@ own_cache() {
 	inside a put objects alloc task r current 2
 	objects_from task 0 2
 }
-hardirq_works() { try objects alloc probe r - 1 task && try objects free probe hardirq; }
 
 # The reference on the way into the kernel is of the group; rmdir takes it out of the tree at once.
 removed_with_objects() {
@@ -155,8 +153,8 @@ removed_with_objects() {
 	gone p
 	must children "child=$child" owner="$(top_of_tests)" stage=killed objects=100
 	await_exact_counts
-	put objects free h hardirq
-	event "child_release: ctx=hardirq .* child=$child" || fail "not released by the last free"
+	put objects free h $hardirq
+	event "child_release: ctx=$hardirq .* child=$child" || fail "not released by the last free"
 	await not cache_of "$child"
 }
 top_of_tests() { number_of group "${cgroups#/sys/fs/cgroup}"; echo "$value"; }
@@ -202,7 +200,7 @@ rmdir_with() {
 	rmdir $cgroups/a || fail "rmdir waits for something"
 	must children "child=$child" stage=deactivating
 	not is_group a || fail "a is a group"
-	put objects free h hardirq
+	put objects free h $hardirq
 	must children "child=$child" stage=deactivating
 	"$2"
 	await event "child_free: .* child=$child"
@@ -221,7 +219,7 @@ rmdir_and_free() {
 		make a
 		child_for a r
 		put objects alloc h r "$path"
-		start free objects free h hardirq
+		start free objects free h $hardirq
 		rmdir $cgroups/a || fail "rmdir"
 		finish free
 		[ "$result" = ok ] || fail "free: $result"

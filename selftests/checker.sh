@@ -20,7 +20,7 @@ record_life() {
 	put groups offline g
 	await has_stage "$child" killed
 	await_exact_counts
-	put objects free h hardirq
+	put objects free h $hardirq
 	await event "child_free: .* child=$child"
 	destroy r
 	await event "group_free: .* group=$group .*"

@@ -35,7 +35,7 @@ usable() {
 	put objects alloc usable r "$1"
 	put objects free usable softirq
 	put objects alloc usable r -
-	put objects free usable hardirq
+	put objects free usable $hardirq
 }
 
 # begin: a destroy in the background that waits; the workqueue is stalled, or a grace period held.
@@ -103,8 +103,8 @@ active_with_objects() {
 	put objects free more
 	must children "child=$first" stage=killed
 	await_exact_counts
-	put objects free h hardirq
-	event "child_release: ctx=hardirq .* child=$first" || fail "no release in a hard interrupt"
+	put objects free h $hardirq
+	event "child_release: ctx=$hardirq .* child=$first" || fail "no release in a hard interrupt"
 	await event "child_free: .* child=$first"
 	destroy r
 }
@@ -134,7 +134,7 @@ busy_changes_nothing() {
 	put objects alloc i r idle
 	objects_from i 0 1
 	must children "child=$idle" stage=active objects=1
-	put objects free i hardirq
+	put objects free i $hardirq
 	put objects free h softirq
 	destroy r
 }
@@ -186,7 +186,7 @@ deactivating() {
 	stays_false event "root_drained: ctx=task root=$root name=r"
 	no_event "child_rcu: .*"
 	release
-	await event "child_rcu: ctx=softirq .* child=$child"
+	await event "child_rcu: ctx=$callback .* child=$child"
 	stays_false event "root_drained: ctx=task root=$root name=r"
 	must children "child=$child" stage=deactivating
 	no_event "child_kill: .*"
@@ -207,11 +207,11 @@ killed_in_drain() {
 	put groups offline g
 	await event "child_rcu: .* child=$child"
 	begin
-	put objects free h hardirq
+	put objects free h $hardirq
 	resume
 	ends ok
 	in_order "child_rcu: .*" "root_dying: .* name=r" "child_kill: .*" "root_drained: .* name=r" "root_destroy: .* name=r"
-	in_order "child_kill: .*" "child_suppress: ctx=softirq .* child=$child" "root_drained: .* name=r"
+	in_order "child_kill: .*" "child_suppress: ctx=$callback .* child=$child" "root_drained: .* name=r"
 	gone
 }
 
@@ -232,14 +232,14 @@ released_work_pending() {
 	killed_child g h
 	await_exact_counts
 	stall
-	put objects free h hardirq
+	put objects free h $hardirq
 	must children "child=$child" stage=released
 	begin
 	stays_false event "root_drained: ctx=task root=$root name=r"
 	no_event "child_shutdown: .* child=$child"
 	resume
 	ends ok
-	in_order "child_release: ctx=hardirq .*" "root_dying: .* name=r" "child_shutdown: .* child=$child" \
+	in_order "child_release: ctx=$hardirq .*" "root_dying: .* name=r" "child_shutdown: .* child=$child" \
 		"child_free: .* child=$child" "root_drained: .* name=r" "root_destroy: .* name=r"
 	gone
 }
@@ -260,8 +260,8 @@ parked_and_suppressed() {
 	event "child_park: .* child=$park" || fail "no child_park"
 	must children "child=$park" stage=parked
 	event "group_free: .* name=parked" || fail "I4: the group is not freed"
-	put objects free h hardirq
-	event "child_suppress: ctx=hardirq .* child=$supp" || fail "no child_suppress"
+	put objects free h $hardirq
+	event "child_suppress: ctx=$hardirq .* child=$supp" || fail "no child_suppress"
 	must children "child=$supp" stage=suppressed
 	clear_requests=$(grep -c ' child_request: ' "$trace/trace")
 	put objects alloc first r new
@@ -299,12 +299,12 @@ handed_back() {
 	await event "child_free: .* child=$supp"
 	await event "child_kill: .* child=$park"
 	in_order "child_park: .* child=$park" "root_busy: .* name=r" "child_offline: .* child=$park" \
-		"child_rcu: ctx=softirq .* child=$park" "child_kill: .* child=$park"
+		"child_rcu: ctx=$callback .* child=$park" "child_kill: .* child=$park"
 	in_order "child_suppress: .* child=$supp" "root_busy: .* name=r" "child_release: .* child=$supp" "child_shutdown: .* child=$supp"
 	put objects alloc second r new
 	await event "child_create: .* group=[0-9]+ child=[0-9]+"
 	await_exact_counts
-	put objects free inpark hardirq
+	put objects free inpark $hardirq
 	await event "child_free: .* child=$park"
 	put objects free first
 	put objects free second
@@ -418,7 +418,7 @@ asynchronous() {
 	put objects free own
 	must roots "root=$root" state=closing
 	no_event "root_destroy: .* root=$root .*"
-	put objects free in hardirq
+	put objects free in $hardirq
 	await event "root_destroy: ctx=task root=$root name=r"
 	await not record roots
 	await not any_cache

@@ -112,7 +112,7 @@ several_roots() {
 	events "child_offline: .*"
 	[ "$count" = 3 ] || fail "$count children offline"
 	for root in r1 r2 r3; do must roots name=$root children=1; done
-	put objects free hr2 hardirq
+	put objects free hr2 $hardirq
 	await record roots name=r2 children=0
 	must roots name=r1 children=1
 	put objects free hr1
@@ -165,7 +165,7 @@ origin() {
 	await has_stage "$child" killed
 	await has_objects "$cache" 30
 	put objects alloc more r - 5
-	put objects free own hardirq
+	put objects free own $hardirq
 	await has_objects "$own" 5
 	await has_objects "$cache" 30
 	put objects free child softirq

@@ -68,7 +68,7 @@ seen_too_early() {
 		put objects free "h$i" softirq
 		put objects alloc "h$i" r "g$i"
 		objects_from "h$i" 0 1
-		put objects free "h$i" hardirq
+		put objects free "h$i" $hardirq
 		put objects free first
 	done
 	events "child_create: .*"
@@ -88,7 +88,7 @@ killing_not_awaited() {
 	await event "child_rcu: .* child=$child"
 	begin
 	await asleep "$pid"
-	put objects free h hardirq
+	put objects free h $hardirq
 	hold
 	resume
 	await event "child_kill: .* child=$child"
@@ -96,7 +96,7 @@ killing_not_awaited() {
 	no_event "child_(suppress|release): .* child=$child"
 	release
 	ends ok
-	in_order "root_dying: .*" "child_kill: .* child=$child" "child_suppress: ctx=softirq .* child=$child" "$drained" \
+	in_order "root_dying: .*" "child_kill: .* child=$child" "child_suppress: ctx=$callback .* child=$child" "$drained" \
 		"child_shutdown: .* child=$child" "$ended"
 }
 
@@ -123,11 +123,11 @@ group_gone_first() {
 	await has_stage "$child" killed
 	await_exact_counts
 	put objects free h softirq
-	put objects free last hardirq
+	put objects free last $hardirq
 	await event "child_free: .* child=$child"
 	in_order "child_reparent: .* group=$above child=$child" "group_free: .* group=$group .*" \
 		"child_rcu: .* group=$above child=$child" "child_kill: .* group=$above child=$child" \
-		"child_release: ctx=hardirq .* group=$above child=$child" "child_shutdown: .* group=$above child=$child" \
+		"child_release: ctx=$hardirq .* group=$above child=$child" "child_shutdown: .* group=$above child=$child" \
 		"child_free: .* group=$above child=$child"
 	events "child_[a-z]+: .* group=$group child=$child"
 	[ "$count" = 2 ] || fail "$count events name the group, not creation and offline only"
@@ -151,16 +151,16 @@ suppressed_for_ever() {
 	await_exact_counts
 	stall
 	begin
-	put objects free meanwhile hardirq
-	event "child_suppress: ctx=hardirq .* child=$meanwhile" || fail "not suppressed"
+	put objects free meanwhile $hardirq
+	event "child_suppress: ctx=$hardirq .* child=$meanwhile" || fail "not suppressed"
 	resume
 	ends EBUSY
 	await event "child_free: .* child=$meanwhile"
-	put objects free later hardirq
+	put objects free later $hardirq
 	await event "child_free: .* child=$later"
 	in_order "child_suppress: .* child=$meanwhile" "$drained" "root_busy: .* root=$root name=r" \
 		"child_release: ctx=task .* child=$meanwhile" "child_shutdown: .* child=$meanwhile"
-	in_order "root_busy: .* root=$root name=r" "child_release: ctx=hardirq .* child=$later" "child_shutdown: .* child=$later"
+	in_order "root_busy: .* root=$root name=r" "child_release: ctx=$hardirq .* child=$later" "child_shutdown: .* child=$later"
 	no_event "child_suppress: .* child=$later"
 	destroy r
 }
@@ -169,7 +169,7 @@ suppressed_for_ever() {
 # dropped and the shutdown queued then, a destroy in between would have waited for nothing. The last free
 # comes in the very moment of the destroy, again and again: it is on one side of the flag.
 checked_then_queued() {
-	for context in task softirq hardirq task; do
+	for context in task softirq $hardirq task; do
 		new_root
 		group_with_child g r
 		put objects alloc h r g

@@ -184,7 +184,8 @@ objects() {
 	refused EINVAL objects free h task task
 	for context in Task irq nmi '*' 0; do refused EINVAL objects free h "$context"; done
 	refused ENOENT objects free nobody
-	refused ENOENT objects free nobody hardirq
+	refused ENOENT objects free nobody $hardirq
+	[ $hardirq = hardirq ] || refused EOPNOTSUPP objects free h hardirq
 }
 test_objects() { furnished; unchanged objects; }
 

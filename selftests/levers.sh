@@ -68,7 +68,7 @@ offline() {
 	case $1 in G*) never_yet "child_rcu: .*" ;; esac
 	must_not_be_killed "$1"
 	let_go_of_G "$1"
-	await event "child_rcu: ctx=softirq .* child=$child"
+	await event "child_rcu: ctx=$callback .* child=$child"
 	case $1 in *W) never_yet "child_kill: .*" ;; esac
 	let_go_of_W "$1"
 	await has_stage "$child" killed
@@ -112,7 +112,7 @@ last_free() {
 }
 free_task() { last_free task "$1"; }
 free_softirq() { last_free softirq "$1"; }
-free_hardirq() { last_free hardirq "$1"; }
+free_hardirq() { needs_hardirq && last_free hardirq "$1"; }
 
 # destruction ROW RESULT: of r, with everything that the row holds.
 destruction() {
@@ -151,7 +151,7 @@ destroy_busy() {
 	must children "child=$child" stage=active objects=5
 	put objects alloc i r g
 	objects_from i 0 1
-	put objects free i hardirq
+	put objects free i $hardirq
 	put objects free h
 	destroy r
 }

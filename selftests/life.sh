@@ -86,7 +86,7 @@ rcu_callback() {
 	recall
 	no_event "child_rcu: .*"
 	release
-	await event "child_rcu: ctx=softirq root=$root group=0 child=$child"
+	await event "child_rcu: ctx=$callback root=$root group=0 child=$child"
 	must children "child=$child" stage=deactivating
 	no_event "child_kill: .*"
 }
@@ -104,8 +104,8 @@ last_free() {
 	recall
 	await_exact_counts
 	stall
-	put objects free last hardirq
-	event "child_release: ctx=hardirq root=$root group=0 child=$child" || fail "no child_release in a hard interrupt"
+	put objects free last $hardirq
+	event "child_release: ctx=$hardirq root=$root group=0 child=$child" || fail "no child_release in a hard interrupt"
 	must children "child=$child" stage=released
 	cache_of "$child" || fail "the cache is gone: who has destroyed it?"
 	no_event "child_shutdown: .* child=$child"
@@ -115,7 +115,7 @@ shutdown() {
 	recall
 	resume
 	await event "child_free: ctx=task root=$root group=0 child=$child"
-	in_order "child_release: ctx=hardirq root=$root group=0 child=$child" \
+	in_order "child_release: ctx=$hardirq root=$root group=0 child=$child" \
 		"child_shutdown: ctx=task root=$root group=0 child=$child" \
 		"child_free: ctx=task root=$root group=0 child=$child"
 	events "child_(shutdown|free): .* child=$child"
@@ -130,7 +130,7 @@ destroy_root() {
 	destroy life
 	in_order "root_dying: ctx=task root=$root name=life" \
 		"root_drained: ctx=task root=$root name=life" \
-		"child_suppress: ctx=softirq root=$root group=0 child=0" \
+		"child_suppress: ctx=$callback root=$root group=0 child=0" \
 		"child_shutdown: ctx=task root=$root group=0 child=0" \
 		"child_free: ctx=task root=$root group=0 child=0" \
 		"root_destroy: ctx=task root=$root name=life"

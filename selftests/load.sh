@@ -66,7 +66,7 @@ used() {
 		group_with_child g r
 		put objects alloc h r g 100
 		put groups offline g
-		put objects free h hardirq
+		put objects free h $hardirq
 		must_unload
 		must_load
 	done
@@ -104,7 +104,7 @@ furnish() {
 every_stage() {
 	furnish
 	stall
-	put objects free released hardirq
+	put objects free released $hardirq
 	put objects alloc asks r asks
 	put groups offline deactivating
 	await event "child_rcu: .* child=$deactivating"
@@ -153,7 +153,7 @@ closing() {
 	put roots destroy r async
 	put roots destroy empty async
 	stall
-	put objects free killed hardirq
+	put objects free killed $hardirq
 	must_unload
 	must_load
 }

@@ -89,12 +89,12 @@ offline_admitted() {
 	no_event "child_rcu: .*"
 	release
 	ends
-	in_order "child_offline: .* child=$child" "$dying" "child_rcu: ctx=softirq .* child=$child" "child_kill: .* child=$child" \
+	in_order "child_offline: .* child=$child" "$dying" "child_rcu: ctx=$callback .* child=$child" "child_kill: .* child=$child" \
 		"$drained" "$ended"
 }
 
 release_admitted() {
-	for context in task softirq hardirq; do
+	for context in $contexts; do
 		new_root
 		killed_child
 		stall
@@ -153,7 +153,7 @@ offline_refused() {
 }
 
 release_refused() {
-	for context in task softirq hardirq; do
+	for context in $contexts; do
 		new_root
 		killed_child
 		stall

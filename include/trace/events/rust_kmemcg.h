@@ -19,7 +19,7 @@
 #if !defined(_TRACE_RUST_KMEMCG_H) || defined(TRACE_HEADER_MULTI_READ)
 #define _TRACE_RUST_KMEMCG_H
 
-#include <linux/preempt.h>
+#include "helpers.h"
 #include <linux/tracepoint.h>
 
 #define show_kmemcg_ctx(ctx)			\
@@ -39,7 +39,7 @@ DECLARE_EVENT_CLASS(kmemcg_root,
 	),
 	TP_fast_assign(
 		__entry->root = root;
-		__entry->ctx = interrupt_context_level();
+		__entry->ctx = kmemcg_context();
 		__assign_str(name);
 	),
 	TP_printk("ctx=%s root=%llu name=%s", show_kmemcg_ctx(__entry->ctx),
@@ -76,7 +76,7 @@ DECLARE_EVENT_CLASS(kmemcg_group,
 	TP_fast_assign(
 		__entry->group = group;
 		__entry->parent = parent;
-		__entry->ctx = interrupt_context_level();
+		__entry->ctx = kmemcg_context();
 		__assign_str(name);
 	),
 	TP_printk("ctx=%s group=%llu parent=%llu name=%s",
@@ -109,7 +109,7 @@ DECLARE_EVENT_CLASS(kmemcg_child,
 		__entry->root = root;
 		__entry->group = group;
 		__entry->child = child;
-		__entry->ctx = interrupt_context_level();
+		__entry->ctx = kmemcg_context();
 	),
 	TP_printk("ctx=%s root=%llu group=%llu child=%llu",
 		  show_kmemcg_ctx(__entry->ctx), __entry->root,

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Many actors with random pacing on one module, in rounds; after each the module
+ * is unloaded and loaded again. Each actor checks what it is promised, and the
+ * end of a round that nothing is left. What an actor chooses, the seed repeats;
+ * how the actors meet is up to the machine.
+ *
+ *	TORTURE_S	for how many seconds (default: 120)
+ *	SEED		repeats the choices of a run (default: another one each time)
+ *
+ * The actors are in torture_actors.h.
+ */
+#include <dirent.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <signal.h>
+
+#include "torture_actors.h"
+
+#define ROUND_S 15
+
+static const struct actor {
+	const char *name;
+	void (*act)(struct self *self);
+	int count;
+	/* None: on every kernel. Otherwise why it cannot be, or NULL. */
+	const char *(*hindrance)(void);
+} actors[] = {
+	{ "tenant", tenant, 3, NULL },
+	{ "owner", owner, 2, NULL },
+	{ "landlord", landlord, 1, NULL },
+	{ "family", family, 1, NULL },
+	{ "registrar", registrar, 1, no_cgroups },
+	{ "citizen", citizen, 2, no_cgroups },
+	{ "levers", levers, 1, NULL },
+	{ "reader", reader, 1, NULL },
+	{ "pressure", pressure, 1, NULL },
+	{ "hotplug", hotplug, 1, no_hotplug },
+};
+
+#define MAX_ACTORS 32
+
+static struct self *selves;
+static int running;
+
+static pid_t start(const struct actor *actor, struct self *self, uint64_t seed)
+{
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	seed_random(seed);
+	while (!READ_ONCE(shared->stop) && !failed()) {
+		actor->act(self);
+		__atomic_fetch_add(&shared->acts[actor - actors], 1, __ATOMIC_RELAXED);
+		pace();
+	}
+	self->finish = true;
+	actor->act(self);
+	exit(0);
+}
+
+static void start_round(uint64_t seed, int round)
+{
+	running = 0;
+	shared->stop = false;
+	memset(selves, 0, MAX_ACTORS * sizeof(*selves));
+	for (size_t i = 0; i < ARRAY_SIZE(actors); i++) {
+		if (actors[i].hindrance && actors[i].hindrance())
+			continue;
+		for (int n = 0; n < actors[i].count && running < MAX_ACTORS; n++, running++) {
+			struct self *self = &selves[running];
+
+			self->number = running;
+			snprintf(self->name, sizeof(self->name), "%s %d", actors[i].name, n);
+			self->pid = start(&actors[i], self, seed + round * 1000003ull + running);
+		}
+	}
+}
+
+static void say_where(const struct self *self)
+{
+	char path[64], *stack;
+
+	ksft_print_msg("FAILED: %s is stuck in: %s\n", self->name, self->command);
+	snprintf(path, sizeof(path), "/proc/%d/stack", self->pid);
+	stack = read_file(path);
+	for (char *line, *rest = stack; rest && (line = strtok_r(rest, "\n", &rest));)
+		ksft_print_msg("  %s\n", line);
+	free(stack);
+}
+
+/* All must end by themselves, soon. */
+static bool end_round(void)
+{
+	double end = now() + 60 * shared->slow;
+	int left = running, status;
+	bool all = true;
+	pid_t pid;
+
+	shared->stop = true;
+	while (left && now() < end) {
+		pid = waitpid(-1, &status, WNOHANG);
+		if (pid <= 0) {
+			nap(10000);
+			continue;
+		}
+		left--;
+		for (int i = 0; i < running; i++) {
+			if (selves[i].pid != pid)
+				continue;
+			selves[i].pid = 0;
+			if (!WIFEXITED(status) || WEXITSTATUS(status)) {
+				ksft_print_msg("FAILED: %s died (status %#x) in: %s\n",
+					       selves[i].name, status, selves[i].command);
+				shared->errors++;
+			}
+		}
+	}
+	for (int i = 0; i < running; i++) {
+		if (selves[i].pid) {
+			say_where(&selves[i]);
+			shared->errors++;
+			all = false;
+		}
+	}
+	return all;
+}
+
+/* ---- between the rounds ---- */
+
+static bool any_cache(void)
+{
+	DIR *folder = opendir("/sys/kernel/slab");
+	struct dirent *entry;
+	bool found = false;
+
+	while (folder && (entry = readdir(folder)))
+		found |= !strncmp(entry->d_name, "kmemcg:", 7);
+	if (folder)
+		closedir(folder);
+	return found;
+}
+
+static bool is_empty(enum knob file)
+{
+	char *text = knob_read(file);
+	bool empty = text && !*text;
+
+	free(text);
+	return empty;
+}
+
+static bool nothing_left(void)
+{
+	return is_empty(ROOTS) && is_empty(OBJECTS) && is_empty(CHILDREN) && !any_cache();
+}
+
+static void each_record(enum knob file, const char *key, void (*f)(const char *name))
+{
+	char *text = knob_read(file), name[64];
+
+	for (char *line, *rest = text; rest && (line = strtok_r(rest, "\n", &rest));) {
+		if (field(line, key, name, sizeof(name)))
+			f(name);
+	}
+	free(text);
+}
+
+static void free_handle(const char *name)
+{
+	check(knob(OBJECTS, "free %s", name) == 0, "free %s, at the end", name);
+}
+
+static void offline_group(const char *name)
+{
+	check(knob(GROUPS, "offline %s", name) == 0, "offline %s, at the end", name);
+}
+
+static void destroy_root(const char *name)
+{
+	/* One of that name that is closing has no name any more. */
+	int error = knob(ROOTS, "destroy %s", name);
+
+	check(!error || error == -ENOENT, "destroy %s, at the end: %s", name, strerror(-error));
+}
+
+/* By hand, and then nothing may be left; or not, and the module has to do it. */
+static void take_down(void)
+{
+	bool by_hand = once_in(2);
+	double begin = now();
+	int error;
+
+	if (by_hand) {
+		each_record(OBJECTS, "handle", free_handle);
+		each_record(ROOTS, "name", destroy_root);
+		each_record(GROUPS, "name", offline_group);
+		check(eventually(nothing_left), "something is left: %s",
+		      any_cache() ? "a slab cache" : "a record");
+	}
+	/* A reader of the last moment may still have a file open. */
+	do {
+		error = unload(O_NONBLOCK);
+	} while (error == -EWOULDBLOCK && now() < begin + 20 && (nap(10000), true));
+	check(!error, "it cannot be unloaded: %s", strerror(-error));
+	check(!any_cache(), "a slab cache is left after the module, taken down %s",
+	      by_hand ? "by hand" : "by itself");
+	check(access(CONTROL, F_OK), "a file is left after the module");
+	count(RELOADS);
+	if (!load()) {
+		check(false, "it cannot be loaded again");
+		return;
+	}
+	check(nothing_left() && is_empty(GROUPS), "a module that is new has something");
+}
+
+static void say_statistics(double seconds, int round)
+{
+	char text[700];
+	int length = 0;
+
+	for (int i = 0; i < COUNTERS; i++)
+		length += snprintf(text + length, sizeof(text) - length, ", %s %lu", counters[i],
+				   shared->counts[i]);
+	ksft_print_msg("%.0f s, round %d: %lu operations%s; longest free %lu ms\n", seconds, round,
+		       total(), text, shared->longest_free / 1000);
+}
+
+int main(void)
+{
+	double begin, seconds = setting("TORTURE_S", 120), next = 0;
+	uint64_t seed = setting("SEED", time(NULL) ^ getpid() << 16);
+	int round = 0;
+	bool ended = true;
+
+	ksft_print_header();
+	ksft_set_plan(3 + ARRAY_SIZE(actors));
+	if (!is_loaded() && !load())
+		ksft_exit_skip("the module " MODULE " is not there\n");
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		      0);
+	selves = mmap(NULL, MAX_ACTORS * sizeof(*selves), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (shared == MAP_FAILED || selves == MAP_FAILED)
+		ksft_exit_fail_msg("no memory\n");
+	shared->slow = setting("SLOW", 1);
+	shared->rt = is_rt();
+	ksft_print_msg("SEED=%llu repeats these choices; %.0f s\n", (unsigned long long)seed,
+		       seconds);
+
+	begin = now();
+	while (ended && !failed() && now() - begin < seconds) {
+		start_round(seed, ++round);
+		for (double end = now() + ROUND_S; now() < end && !failed(); nap(100000)) {
+			if (now() - begin >= next) {
+				say_statistics(now() - begin, round);
+				next = now() - begin + 15;
+			}
+		}
+		ended = end_round();
+		if (ended) {
+			seed_random(seed + round);
+			take_down();
+		}
+	}
+	say_statistics(now() - begin, round);
+	ksft_test_result(!failed(), "%lu operations, %.0f s, %d rounds: all promises kept\n",
+			 total(), now() - begin, round);
+	ksft_test_result(ended, "every actor came back\n");
+	ksft_test_result(shared->counts[RELOADS] >= (unsigned long)round,
+			 "I9 the module went after each of %d rounds, and left nothing\n", round);
+	for (size_t i = 0; i < ARRAY_SIZE(actors); i++) {
+		const char *hindrance = actors[i].hindrance ? actors[i].hindrance() : NULL;
+
+		if (hindrance)
+			ksft_test_result_skip("actor %s: %s\n", actors[i].name, hindrance);
+		else
+			ksft_test_result(shared->acts[i], "actor %s has acted %lu times\n",
+					 actors[i].name, shared->acts[i]);
+	}
+	/* What is stuck must not be waited for. */
+	if (!ended)
+		_exit(1);
+	ksft_finished();
+}
