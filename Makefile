@@ -10,7 +10,7 @@ VERSION ?= 7.3.4
 
 kernel := --version $(VERSION) --flavour $(KERNEL)
 
-.PHONY: modules clean demo check bench model mutants shell lint doc help
+.PHONY: modules clean demo check check-all bench model mutants shell lint doc help
 
 modules:
 	@scripts/need-rust $(KDIR)
@@ -28,6 +28,9 @@ demo:
 check:
 	@scripts/check $(kernel) $(foreach suite,$(SUITE),--suite $(suite)) \
 		$(foreach test,$(TESTS),--test $(test))
+
+check-all:
+	@scripts/check-all
 
 bench:
 	@scripts/bench $(kernel) $(if $(ONLY),--only "$(ONLY)")
@@ -51,6 +54,7 @@ define help_text
 make            build rust_kmemcg.ko for the running kernel, or for KDIR=<build folder>
 make demo       the whole life of a cache, in a stock kernel in a virtual machine
 make check      the tests, in the same machine (SUITE="<suite> ...", TESTS="<file> ...")
+make check-all  all suites on all kernels, hostile ones too, and the mutants
 make bench      what it costs, in instructions, against its targets (ONLY="<measurement>")
 make mutants    bring known bugs back, and see that a test fails (MUTANTS="<name> ...")
 make model      search a model of the protocol to the end (QUICK=1: its small instances;
