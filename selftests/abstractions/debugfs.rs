@@ -71,8 +71,9 @@ fn folder_of_another_module_is_einval() -> Result {
 
     impl ModuleMetadata for BuiltIn {
         const NAME: &'static CStr = c"built in";
-        // SAFETY: The kernel is null everywhere.
-        const THIS_MODULE: ThisModule = unsafe { ThisModule::from_ptr(ptr::null_mut()) };
+        const THIS_MODULE: ThisModule =
+            // SAFETY: The kernel is null everywhere.
+            unsafe { ThisModule::from_ptr(ptr::null_mut()) };
     }
 
     /// A module without memory.
@@ -87,8 +88,9 @@ fn folder_of_another_module_is_einval() -> Result {
 
     impl ModuleMetadata for Other {
         const NAME: &'static CStr = c"other";
-        // SAFETY: It lives for ever; what is looked at says that it has no memory.
-        const THIS_MODULE: ThisModule = unsafe { ThisModule::from_ptr(PLACE.0.get()) };
+        const THIS_MODULE: ThisModule =
+            // SAFETY: It lives for ever; what is looked at says that it has no memory.
+            unsafe { ThisModule::from_ptr(PLACE.0.get()) };
     }
 
     DROPS.set(0);
