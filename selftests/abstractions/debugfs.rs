@@ -64,6 +64,19 @@ fn folder_that_is_there_is_eexist() -> Result {
     Ok(())
 }
 
+struct Place(UnsafeCell<bindings::module>);
+
+// SAFETY: Nobody writes it.
+unsafe impl Sync for Place {}
+
+static PLACE: Place = Place(UnsafeCell::new(pin_init::zeroed()));
+
+// SAFETY: It lives for ever; what is looked at says that it has no memory.
+const OTHER: ThisModule = unsafe { ThisModule::from_ptr(PLACE.0.get()) };
+
+// SAFETY: The kernel is null everywhere.
+const KERNEL: ThisModule = unsafe { ThisModule::from_ptr(ptr::null_mut()) };
+
 /// Then an open file would keep the other one.
 fn folder_of_another_module_is_einval() -> Result {
     /// The kernel itself.
@@ -71,26 +84,15 @@ fn folder_of_another_module_is_einval() -> Result {
 
     impl ModuleMetadata for BuiltIn {
         const NAME: &'static CStr = c"built in";
-        const THIS_MODULE: ThisModule =
-            // SAFETY: The kernel is null everywhere.
-            unsafe { ThisModule::from_ptr(ptr::null_mut()) };
+        const THIS_MODULE: ThisModule = KERNEL;
     }
 
     /// A module without memory.
     struct Other;
 
-    struct Place(UnsafeCell<bindings::module>);
-
-    // SAFETY: Nobody writes it.
-    unsafe impl Sync for Place {}
-
-    static PLACE: Place = Place(UnsafeCell::new(pin_init::zeroed()));
-
     impl ModuleMetadata for Other {
         const NAME: &'static CStr = c"other";
-        const THIS_MODULE: ThisModule =
-            // SAFETY: It lives for ever; what is looked at says that it has no memory.
-            unsafe { ThisModule::from_ptr(PLACE.0.get()) };
+        const THIS_MODULE: ThisModule = OTHER;
     }
 
     DROPS.set(0);
