@@ -30,7 +30,7 @@ use kernel::{
     time::{
         hrtimer::{
             HrTimer, HrTimerCallback, HrTimerCallbackContext, HrTimerMode, HrTimerPointer,
-            HrTimerRestart, RelativeHardMode, RelativeSoftMode,
+            HrTimerRestart, RelativeMode, RelativeSoftMode,
         },
         Delta, Monotonic,
     },
@@ -55,7 +55,9 @@ where
         }
         Context::SoftIrq => run_in_timer::<RelativeSoftMode<Monotonic>, T, F>(value, f),
         Context::HardIrq if cfg!(CONFIG_PREEMPT_RT) => Err((EOPNOTSUPP, value)),
-        Context::HardIrq => run_in_timer::<RelativeHardMode<Monotonic>, T, F>(value, f),
+        // Not the hard mode: a timer that runs in a hard interrupt on PREEMPT_RT, too, may take no
+        // lock that sleeps there, and lockdep holds it to that on every kernel.
+        Context::HardIrq => run_in_timer::<RelativeMode<Monotonic>, T, F>(value, f),
         Context::Nmi => Err((EOPNOTSUPP, value)),
     }
 }

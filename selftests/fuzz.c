@@ -300,8 +300,9 @@ static char *seen(void)
 	for (rest = files[ROOTS]; (line = strtok_r(rest, "\n", &rest));) {
 		field(line, "name", name, 64);
 		field(line, "state", value, 64);
-		fprintf(out, "root %s size=%ld align=%ld state=%s\n", name,
-			number_field(line, "size"), number_field(line, "align"), value);
+		field(line, "account", other, 64);
+		fprintf(out, "root %s size=%ld align=%ld account=%s state=%s\n", name,
+			number_field(line, "size"), number_field(line, "align"), other, value);
 	}
 	for (rest = strdup(files[GROUPS]); (line = strtok_r(rest, "\n", &rest));) {
 		long parent = number_field(line, "parent");

@@ -336,6 +336,9 @@ static inline bool is_affordable(struct model *model, const struct command *comm
 	case ALLOC:
 		return unused(model->handles) >= 0 &&
 		       command->count * (model->roots[command->other].size + 64) < 1 << 20;
+	/* To attach and detach wait for what is on its way. */
+	case LEVER:
+		return command->lever != &model->attached || !(model->held || model->stalled);
 	case DESTROY_ROOT: return command->index < 0 || !(model->held || model->stalled);
 	default: return true;
 	}
