@@ -27,7 +27,7 @@ inline next_listed(c)
  * killed: it may do so at any moment after its look at the phase. That callback queues nothing, and
  * who looks at the count finds it above zero.
  */
-#define OF_CHILDREN (OFF(1) | OFF(NC - 1) | (before == CLOSING -> 0 : KILL(1) | KILL(NC - 1)))
+#define OF_CHILDREN (OFF(0) | OFF(1) | OFF(NC - 1) | (before == CLOSING -> 0 : KILL(1) | KILL(NC - 1)))
 
 inline drain(c)
 {
@@ -80,7 +80,8 @@ inline destroy(c)
 		if :: c == NC -> break :: else fi };
 	   condemn(c, DYING);
 	   if
-	   :: ok -> percpu_ref_kill(c); assert(Kernel || ok); atomic { ok = false; c++ }
+	   /* Who closes may have been faster. */
+	   :: ok -> percpu_ref_kill(c); atomic { ok = false; c++ }
 	   :: else -> c++
 	   fi
 	od;
@@ -93,7 +94,7 @@ inline destroy(c)
 		if :: c == NC -> break :: else fi };
 	   if
 	   /* Only an exact count can be compared with zero. */
-	   :: atomic { refs[c] > 0 -> assert(I6 || mode[c] == ATOMIC || before == CLOSING);
+	   :: atomic { refs[c] > 0 -> assert(I6 || mode[c] == ATOMIC);
 		refs[c]++; busy = true };
 	      PUT(c, skip, skip);
 	      c++
@@ -113,6 +114,21 @@ inline everything(c)
 {
 #ifndef MUTANT_releases_not_awaited
 	atomic { gate == 0 && unreleased == 0 -> MAY_SLEEP };
+#endif
+#ifndef MUTANT_not_parted
+	/* Out of the lookup, all of them; Entered::part */
+	do
+	:: atomic { next_listed(c);
+		if :: c == NC -> c = 0; break :: else fi;
+		if
+		:: slot[home[c]] == c -> slot[home[c]] = NONE; gp_slot[c] = reader; ok = true
+		:: else -> c++
+		fi };
+	   if
+	   :: ok -> ENTER kept[c] = true LEAVE; atomic { ok = false; c++ }
+	   :: else
+	   fi
+	od;
 #endif
 	do
 	:: atomic { next_listed(c);
@@ -200,7 +216,7 @@ inline clear_dying(c)
 		do
 		:: c < NC ->
 			if
-			:: listed[c] && admitted && stage[c] == SUPPRESSED -> arc[c]++; shutdown_queued(c)
+			:: listed[c] && admitted && stage[c] == SUPPRESSED -> arc[c]++; shutdown(c)
 			:: listed[c] && admitted && stage[c] == PARKED && kept[c] ->
 				kept[c] = false; deactivation(c)
 			:: else

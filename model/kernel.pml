@@ -66,11 +66,11 @@ byte preempted = 255;
  * left since. It may end as soon as that is empty, or any time later.
  */
 short reader;
-short gp_off[NC], gp_kill[NC];	/* of the callbacks */
+short gp_off[NC], gp_kill[NC];	/* of the callbacks: call_rcu(), and that of a kill */
 short gp_slot[NC];		/* of what was taken out of a slot (Retired) */
 short gp_sync;			/* of synchronize_rcu() */
 
-/* Callbacks that were queued and have not returned: two a child. */
+/* Callbacks that were queued and have not returned: two a child, its own one and that of its count. */
 #define OFF(c)  (1 << (c))
 #define KILL(c) (1 << (NC + (c)))
 short callbacks;
@@ -83,7 +83,7 @@ inline rcu_read_unlock()
 {
 	SEEN(reader);
 	SEEN(gp_off[1]); SEEN(gp_kill[1]); SEEN(gp_slot[1]);
-	SEEN(gp_kill[0]); SEEN(gp_slot[0]);
+	SEEN(gp_off[0]); SEEN(gp_kill[0]); SEEN(gp_slot[0]);
 #if NC > 2
 	SEEN(gp_off[2]); SEEN(gp_kill[2]); SEEN(gp_slot[2]);
 #endif
@@ -91,9 +91,15 @@ inline rcu_read_unlock()
 }
 
 /* Waits for the callbacks that are queued now; for no grace period where there is none. */
+#ifdef MUTANT_release_not_awaited
+#define OF_RELEASE(c) (stage[c] == RELEASED -> OFF(c) : 0)
+#define AWAITED (callbacks & ~(OF_RELEASE(0) | OF_RELEASE(1) | OF_RELEASE(NC - 1)))
+#else
+#define AWAITED callbacks
+#endif
 inline rcu_barrier()
 {
-	atomic { MAY_SLEEP; barrier = callbacks;
+	atomic { MAY_SLEEP; barrier = AWAITED;
 		printf("note %d rcu_barrier() waits for %d\n", _pid, barrier); barrier == 0 }
 }
 
@@ -117,6 +123,14 @@ inline queue_work(w)
 {
 	assert(Kernel || !(queued & (w)));
 	queued = queued | (w)
+}
+
+/* Callbacks::call: the callback owns the Arc. A child has one head: nobody queues it twice. */
+inline call_rcu(c)
+{
+	assert(I1 || !drained);
+	assert(Kernel || !(callbacks & OFF(c)));
+	callbacks = callbacks | OFF(c); gp_off[c] = reader
 }
 
 /* Waits for what is queued or running now, not for what is queued meanwhile. */
@@ -195,7 +209,10 @@ inline percpu_ref_get_seen_alive(c)
 	refs[c]++
 }
 
-/* percpu_ref_kill() with the reference of the wrapper around it; ok: this call did it. */
+/*
+ * percpu_ref_kill() with the reference of the wrapper around it; ok: this call did it. That it is done
+ * and that it is seen to be are one step: in between a destroyer finds the reference, as before the kill.
+ */
 inline percpu_ref_kill(c)
 {
 	if

@@ -203,12 +203,25 @@ end:	do
 /* ---- RCU callbacks ---- */
 #define READY(cb, gp) ((callbacks & (cb)) && !(running & (cb)) && (gp) == 0)
 
-/* Gate::bounce: the work owns what the callback owned. */
+/* Gate::bounce: the work owns what the callback owned. Nobody else changes the stage meanwhile. */
 #ifdef TAILS
-#define BOUNCED(c) atomic { queue_child(c) }; atomic { callback_returns(OFF(c)); c = 0 }
+#define RETURNED ; } atomic {
 #else
-#define BOUNCED(c) atomic { queue_child(c); callback_returns(OFF(c)); c = 0 }
+#define RETURNED ;
 #endif
+#ifdef MUTANT_bounce_asks
+#define QUEUED(c) if :: admitted -> queue_child(c) :: else -> drop_not_last(c) fi
+#else
+#define QUEUED(c) queue_child(c)
+#endif
+
+inline bounce(c)
+{
+	ENTER
+		if :: stage[c] == DEACTIVATING -> child_rcu(c) :: else fi
+	LEAVE;
+	atomic { QUEUED(c) RETURNED callback_returns(OFF(c)); c = 0 }
+}
 
 proctype softirq() RUNS
 {
@@ -222,12 +235,13 @@ killed:	   PUT(c, skip, skip);
 	   atomic { callback_returns(KILL(c)); c = 0 }
 	:: atomic { READY(KILL(1), gp_kill[1]) -> c = 1; running = running | KILL(1); mode[1] = ATOMIC;
 		printf("note %d grace period over: the count of child 1 is exact\n", _pid); goto killed }
-	:: atomic { READY(OFF(1), gp_off[1]) -> c = 1; running = running | OFF(1); child_rcu(1) };
-called:	   BOUNCED(c)
+	:: atomic { READY(OFF(0), gp_off[0]) -> c = 0; running = running | OFF(0) };
+called:	   bounce(c)
+	:: atomic { READY(OFF(1), gp_off[1]) -> c = 1; running = running | OFF(1); goto called }
 #if NC > 2
 	:: atomic { READY(KILL(2), gp_kill[2]) -> c = 2; running = running | KILL(2); mode[2] = ATOMIC;
 		printf("note %d grace period over: the count of child 2 is exact\n", _pid); goto killed }
-	:: atomic { READY(OFF(2), gp_off[2]) -> c = 2; running = running | OFF(2); child_rcu(2); goto called }
+	:: atomic { READY(OFF(2), gp_off[2]) -> c = 2; running = running | OFF(2); goto called }
 #endif
 	od
 }

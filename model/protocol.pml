@@ -66,24 +66,22 @@ inline queue_child(c)
 /* Admission::deactivate: the callback owns what the slot owned. */
 inline deactivation(c)
 {
-	assert(I1 || !drained);
 	stage[c] = DEACTIVATING;
 	child_offline(c);
-	assert(Kernel || !(callbacks & OFF(c)));
-	callbacks = callbacks | OFF(c);
+	printf("note %d call_rcu(child %d)\n", _pid, c);
+	call_rcu(c);
 #ifdef MUTANT_no_offline_grace_period
 	gp_off[c] = 0
-#else
-	gp_off[c] = reader
 #endif
 }
 
-/* Admission::shut_down: the work owns what the count owned. */
-inline shutdown_queued(c)
+/* Admission::shut_down: the callback owns what the count owned. */
+inline shutdown(c)
 {
 	stage[c] = RELEASED;
 	child_release(c);
-	queue_child(c)
+	printf("note %d call_rcu(child %d)\n", _pid, c);
+	call_rcu(c)
 }
 
 /* Entered::release. Its Arc is not the last one: the list of the root has one, as this may not sleep. */
@@ -94,14 +92,15 @@ inline release(c)
 		if :: ok -> stage[c] = RELEASED; child_release(c)
 		:: else -> stage[c] = SUPPRESSED; child_suppress(c) fi LEAVE;
 	if
-	:: atomic { ok -> queue_child(c); ok = false; rcu_read_unlock() }
+	:: atomic { ok -> printf("note %d call_rcu(child %d)\n", _pid, c);
+		call_rcu(c); ok = false; rcu_read_unlock() }
 	:: atomic { !ok -> arc[c]--; assert(I5 || arc[c] > 0); rcu_read_unlock() }
 	fi
 #else
 	ENTER
 		unreleased--;
 		if
-		:: admitted -> shutdown_queued(c)
+		:: admitted -> shutdown(c)
 		:: else ->
 			stage[c] = SUPPRESSED; child_suppress(c);
 			arc[c]--; assert(I5 || arc[c] > 0)
@@ -152,6 +151,10 @@ inline condemn(c, during)
 			child_condemn(c); condemned[c] = true; ok = true
 		:: during == CLOSING && phase == CLOSING && is_live(c) && stage[c] == ACTIVE ->
 			child_condemn(c); stage[c] = KILLED; ok = true
+#ifndef MUTANT_marked_not_killed
+		/* A close has marked it, and has not come to the kill. */
+		:: during == DYING && phase == DYING && is_live(c) && stage[c] == KILLED -> ok = true
+#endif
 		:: else -> ok = false
 		fi
 	LEAVE
