@@ -45,12 +45,16 @@ static void double_free(struct thing *thing)
 	kmem_cache_free(cache, thing);
 }
 
-/* Nothing points to it any more. */
+/* Nothing points to them any more; to one of them, by chance, a stack may still. */
 static void leak(struct thing *thing)
 {
-	void *lost = kmalloc(sizeof(*thing), GFP_KERNEL);
+	int i;
 
-	OPTIMIZER_HIDE_VAR(lost);
+	for (i = 0; i < 16; i++) {
+		void *lost = kmalloc(sizeof(*thing), GFP_KERNEL);
+
+		OPTIMIZER_HIDE_VAR(lost);
+	}
 	kmem_cache_free(cache, thing);
 }
 
