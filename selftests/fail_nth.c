@@ -134,15 +134,19 @@ static enum knob file_of(char letter)
 
 static bool records_settled(void)
 {
-	char *text = knob_read(CHILDREN), *roots = knob_read(ROOTS);
+	char *text = knob_read(CHILDREN), *stats = knob_read(STATS);
 	/* One that is held by an object stays killed. */
-	bool settled = text && roots && !strstr(text, "stage=deactivating") &&
+	bool settled = text && stats && !strstr(text, "stage=deactivating") &&
 		       !strstr(text, "stage=released");
 
 	for (char *line, *rest = text; settled && rest && (line = strtok_r(rest, "\n", &rest));)
 		settled = !strstr(line, "stage=killed") || number_field(line, "objects");
+	/* What was asked for has no record while it is made. */
+	for (char *line, *rest = stats; settled && rest && (line = strtok_r(rest, "\n", &rest));)
+		settled = number_field(line, "requests") ==
+			  number_field(line, "creations") + number_field(line, "aborts");
 	free(text);
-	free(roots);
+	free(stats);
 	return settled;
 }
 
@@ -160,9 +164,6 @@ static bool eventually(bool (*condition)(void))
 
 static void settle(void)
 {
-	check(eventually(records_settled), "it does not come to rest");
-	/* Two looks: a creation has no record while it is queued. */
-	nap(5000);
 	check(eventually(records_settled), "it does not come to rest");
 }
 
@@ -228,6 +229,13 @@ static char *state(void)
 }
 
 static char *state_before;
+
+static void say(const char *title, char *text)
+{
+	ksft_print_msg("%s\n", title);
+	for (char *line, *rest = text; (line = strtok_r(rest, "\n", &rest));)
+		ksft_print_msg("  %s\n", line);
+}
 
 static bool unchanged(void)
 {
@@ -315,8 +323,13 @@ static void fail_each(const struct operation *operation)
 		prepared = !rest && error == -ENOMEM;
 		if (prepared) {
 			refused++;
-			check(eventually(unchanged), "%s, allocation %d: not as before",
-			      operation->name, n);
+			if (!eventually(unchanged)) {
+				check(false, "%s, allocation %d: not as before", operation->name,
+				      n);
+				say("before:", state_before);
+				say("after:", state());
+				prepared = false;
+			}
 			continue;
 		}
 		survived += !rest;
