@@ -92,8 +92,8 @@ inline rcu_read_unlock()
 
 /* Waits for the callbacks that are queued now; for no grace period where there is none. */
 #ifdef MUTANT_release_not_awaited
-#define OF_RELEASE(c) (stage[c] == RELEASED -> OFF(c) : 0)
-#define AWAITED (callbacks & ~(OF_RELEASE(0) | OF_RELEASE(1) | OF_RELEASE(NC - 1)))
+short of_releases;
+#define AWAITED (callbacks & ~of_releases)
 #else
 #define AWAITED callbacks
 #endif
@@ -106,6 +106,9 @@ inline rcu_barrier()
 inline callback_returns(cb)
 {
 	callbacks = callbacks & ~(cb); running = running & ~(cb); barrier = barrier & ~(cb)
+#ifdef MUTANT_release_not_awaited
+	; of_releases = of_releases & ~(cb)
+#endif
 }
 
 inline synchronize_rcu()

@@ -81,6 +81,9 @@ inline shutdown(c)
 	stage[c] = RELEASED;
 	child_release(c);
 	printf("note %d call_rcu(child %d)\n", _pid, c);
+#ifdef MUTANT_release_not_awaited
+	of_releases = of_releases | OFF(c);
+#endif
 	call_rcu(c)
 }
 

@@ -9,7 +9,8 @@
 #
 # DESCRIPTION
 #     With list=1 prints a line for each root that the trace shows from its creation on: its number, and
-#     how many events, children and groups it has. Else writes the macro MATCH for root ROOT, with
+#     how many events, children and groups it has, where a group that inherits a child counts as two more:
+#     the model that follows has all groups at the top. Else writes the macro MATCH for root ROOT, with
 #     children and groups numbered from 1 in the order in which they appear, and after it, in comments,
 #     the events. Left out is what the model begins with (root_create, group_create), and group_free:
 #     the model does not count who holds a group.
@@ -64,13 +65,14 @@ event == "group_offline" {
 
 !created[root] { next }
 event ~ /^child_(request|abort)$/ { add(root, event, number("group", group), ctx); next }
+event == "child_reparent" && group != 0 { inherits[root] = 2 }
 event ~ /^child_/ { add(root, event, child == 0 ? 0 : number("child", child), ctx); next }
 event ~ /^root_/ { add(root, event, 0, ctx); if (event == "root_destroy") ended[root] = 1 }
 
 END {
 	for (i = 1; list && i <= roots; i++) {
 		root = order[i]
-		print root, n[root] + 0, count["child", root] + 0, count["group", root] + 0
+		print root, n[root] + 0, count["child", root] + 0, count["group", root] + inherits[root]
 	}
 	if (list)
 		exit

@@ -283,8 +283,8 @@ impl Child {
     pub(super) fn shut_down(this: Arc<Self>) {
         let root = this.root().clone();
         root.groups().disown(&this);
-        // Only where a destroy failed, after it had killed the reference, is it still in the
-        // lookup, or kept.
+        // It is still in the lookup where a close has killed it; it is kept where the destroyer has
+        // taken it out, or its group went offline when no deactivation was admitted.
         let looked_up = root.slot_of(&this).and_then(|slot| slot.take_if(&this));
         let kept = root.gate().enter().life_of(&this).retired.take();
         drop((

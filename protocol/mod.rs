@@ -27,12 +27,13 @@
 //! # The trick
 //!
 //! A root can be destroyed at any moment of that. Each root has a *gate*: an irq-safe spinlock with
-//! a *dying* flag in it. `call_rcu()` and `queue_work()` happen for a child only while the gate is
-//! held and the flag is clear; the destroyer sets the flag under the gate. Then it waits for what
-//! had been admitted before, in three steps, because that may still move on:
+//! a *dying* flag in it. Nothing is begun for a child (`call_rcu()` for a deactivation or a shutdown,
+//! `queue_work()` for a creation) but while the gate is held and the flag is clear; the destroyer sets
+//! the flag under the gate. Then it waits for what had been admitted before, in three steps, because
+//! that may still move on:
 //!
 //! 1. `rcu_barrier()`: every callback has run, those of deactivations and of releases. A callback
-//!    queues work without asking the gate: it was admitted when it was queued, and
+//!    queues work without asking for admission: it was admitted when it was queued, and
 //! 2. `flush_workqueue()` waits for that work. It can call `percpu_ref_kill()`, and creations that
 //!    were admitted end here. Work queues no callback of ours: the flag is set.
 //! 3. `rcu_barrier()`: `percpu_ref_kill()` itself queues a callback, after which the count is exact
