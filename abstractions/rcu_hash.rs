@@ -266,7 +266,7 @@ impl<T: Send + Sync + 'static> Writer<'_, T> {
             // SAFETY: From `insert()`; the table has given it up.
             let entry = unsafe { KBox::into_pin(KBox::from_raw(ptr)) };
             if let Err(entry) = self.hash.callbacks.call(entry) {
-                // The module's barrier is gone before the table that queues through it: then
+                // The module's anchor is gone before the table that queues through it: then
                 // nobody can wait here, and readers may look at it.
                 kernel::warn_on!(true);
                 core::mem::forget(entry);
