@@ -263,16 +263,15 @@ impl Root {
                 None => childless = Some(group.clone()),
             }
         }
-        drop(guard);
-        if let Some(group) = childless {
-            create::request(self, &group, flags);
-        }
-        let guard = rcu::read_lock();
         let own = self.own.load(&guard).ok_or(ENODEV)?;
         let reference = PercpuRef::tryget_live(own).ok_or(ENODEV)?;
         drop(guard);
+        // Who gets no object has asked for no child either.
         let object = Object::new(reference, flags)?;
         self.stats.allocations_root.count();
+        if let Some(group) = childless {
+            create::request(self, &group, flags);
+        }
         Ok(object)
     }
 }

@@ -45,12 +45,15 @@ static void double_free(struct thing *thing)
 	kmem_cache_free(cache, thing);
 }
 
-/* Nothing points to them any more; to one of them, by chance, a stack may still. */
+/*
+ * Nothing points to them any more; to some, by chance, a stack may still, and to the
+ * last few dozen the sheaf that they came from: its slots keep what was in them.
+ */
 static void leak(struct thing *thing)
 {
 	int i;
 
-	for (i = 0; i < 16; i++) {
+	for (i = 0; i < 1000; i++) {
 		void *lost = kmalloc(sizeof(*thing), GFP_KERNEL);
 
 		OPTIMIZER_HIDE_VAR(lost);
