@@ -50,6 +50,9 @@ lint:
 doc:
 	@scripts/doc --kdir "$$(scripts/kernel $(kernel))" $(if $(PRIVATE),--private)
 
+rust-analyzer:
+	@scripts/rust-analyzer --kdir "$$(scripts/kernel $(kernel))"
+
 shell:
 	@scripts/shell $(kernel)
 
@@ -66,6 +69,7 @@ make model      search a model of the protocol to the end (QUICK=1: its small in
 make shell      that machine with the module loaded, and a shell
 make lint       rustfmt, clippy, shellcheck, checkpatch, and our own rules (FIX=1 formats)
 make doc        the documentation of the code, in doc/ (PRIVATE=1: of what is private, too)
+make rust-analyzer  rust-project.json, from which an editor knows the crate
 make clean      remove what "make" left here
 
 VERSION=7.3.4 and KERNEL=cloud-amd64 choose the kernel: amd64, rt, debug, uml; scripts/kernel --list
