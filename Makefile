@@ -10,7 +10,7 @@ VERSION ?= 7.3.4
 
 kernel := --version $(VERSION) --flavour $(KERNEL)
 
-.PHONY: modules clean demo check check-all bench model mutants shell lint doc help
+.PHONY: modules clean demo check check-all bench report model mutants shell lint doc rust-analyzer help
 
 modules:
 	@scripts/need-rust $(KDIR)
@@ -35,6 +35,9 @@ check-all:
 bench:
 	@scripts/bench $(kernel) $(if $(ONLY),--only "$(ONLY)")
 
+report:
+	@scripts/report $(kernel) $(if $(TORTURE_S),--torture $(TORTURE_S)) $(if $(TRACE),--trace $(TRACE))
+
 mutants:
 	@scripts/mutants --kdir "$$(scripts/kernel $(kernel))" $(MUTANTS)
 
@@ -47,6 +50,9 @@ lint:
 doc:
 	@scripts/doc --kdir "$$(scripts/kernel $(kernel))" $(if $(PRIVATE),--private)
 
+rust-analyzer:
+	@scripts/rust-analyzer --kdir "$$(scripts/kernel $(kernel))"
+
 shell:
 	@scripts/shell $(kernel)
 
@@ -56,12 +62,14 @@ make demo       the whole life of a cache, in a stock kernel in a virtual machin
 make check      the tests, in the same machine (SUITE="<suite> ...", TESTS="<file> ...")
 make check-all  all suites on all kernels, hostile ones too, and the mutants
 make bench      what it costs, in instructions, against its targets (ONLY="<measurement>")
+make report     what happened in a run, as a page to look at (TORTURE_S=<seconds>, TRACE=<file>)
 make mutants    bring known bugs back, and see that a test fails (MUTANTS="<name> ...")
 make model      search a model of the protocol to the end (QUICK=1: its small instances;
                 EXPLAIN=<mutant>: what a step is for, as a chart)
 make shell      that machine with the module loaded, and a shell
 make lint       rustfmt, clippy, shellcheck, checkpatch, and our own rules (FIX=1 formats)
 make doc        the documentation of the code, in doc/ (PRIVATE=1: of what is private, too)
+make rust-analyzer  rust-project.json, from which an editor knows the crate
 make clean      remove what "make" left here
 
 VERSION=7.3.4 and KERNEL=cloud-amd64 choose the kernel: amd64, rt, debug, uml; scripts/kernel --list

@@ -90,12 +90,16 @@ trap explain_failure EXIT
 # ---- the build root ---------------------------------------------------------
 
 # packages SUITE: what the root of that suite holds. The versioned names are the compilers that
-# the suite's kernels are built with. "model" is a small root, of trixie, for what searches the model.
+# the suite's kernels are built with. Small roots, of trixie: "model" for what searches the model,
+# "browser" for what looks at the report.
 packages() {
     local compilers
     case $1 in
     model)
         echo spin gcc libc6-dev cargo ca-certificates
+        return ;;
+    browser)
+        echo chromium-headless-shell fonts-dejavu-core python3
         return ;;
     trixie) compilers="gcc-14 clang-19 lld-19 llvm-19" ;;
     *) compilers="gcc clang lld llvm" ;;

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Drawings: the lives and where they happened, and the benchmark's figures, as SVG."""
+
+import re
+from html import escape
+
+LABELS, RIGHT, ROW, TOP = 190, 40, 22, 26
+
+# State: its colour. One colour may be that of several, which say the same of different lives.
+COLOURS = {
+    "active": "live", "live": "live", "online": "live",
+    "unborn": "idle", "parked": "idle", "offline": "idle",
+    "deactivating": "waits", "called": "called", "killed": "killed",
+    "condemned": "condemned", "parked-condemned": "condemned",
+    "suppressed": "suppressed", "released": "released", "shutdown": "shutdown",
+    "closing": "closing", "dying": "condemned", "closing-dying": "condemned",
+    "drained": "drained", "closing-drained": "drained",
+}
+# What is waited for in these is RCU: a grace period and its callbacks.
+RCU = ("deactivating", "dying", "closing-dying", "released")
+
+LEGEND = [
+    ("live", "live: serves allocations"), ("waits", "deactivating: a grace period"),
+    ("called", "called: work is queued"), ("killed", "killed: objects live on"),
+    ("released", "released: callback, then work"), ("shutdown", "kmem_cache_destroy()"),
+    ("condemned", "dying, condemned by a destroy"), ("drained", "drained: nothing is pending"),
+    ("suppressed", "suppressed: the root is dying"), ("closing", "closing: no new objects"),
+    ("idle", "offline, parked, unborn"),
+]
+MARKS = {
+    "task": '<circle r="4.2"/>',
+    "worker": '<rect x="-4" y="-4" width="8" height="8"/>',
+    "softirq": '<path d="M0-5.2 5 4H-5Z"/>',
+    "hardirq": '<path d="M0-6.4 5.4 0 0 6.4-5.4 0Z"/>',
+    "nmi": '<path d="M-5-5 5 5M5-5-5 5"/>',
+}
+CONTEXT_NAMES = {"task": "task", "worker": "worker", "softirq": "softirq", "hardirq": "hard irq", "nmi": "NMI"}
+
+
+def definitions(prefix):
+    """Shapes and the hatching, for one SVG."""
+    marks = "".join(f'<g id="{prefix}{name}" class="mark {name}">{shape}</g>' for name, shape in MARKS.items())
+    return (f'<defs>{marks}<pattern id="{prefix}rcu" width="6" height="6" patternUnits="userSpaceOnUse" '
+            'patternTransform="rotate(45)"><path class="hatch" d="M0 0V6"/></pattern></defs>')
+
+
+def nice(span, pieces):
+    """A round step that cuts span in about so many pieces."""
+    step = 10 ** -9
+    while True:
+        for factor in (1, 2, 5):
+            if span <= step * factor * pieces:
+                return step * factor
+        step *= 10
+
+
+class Scale:
+    """Where an event, or a moment, is drawn: evenly, one event after the other, or by time."""
+
+    def __init__(self, trace, width, by_time):
+        self.times = [event.time for event in trace.events]
+        self.by_time, self.left, self.width = by_time, LABELS, width - LABELS - RIGHT
+        self.begin = self.times[0] if self.times else 0
+        self.span = (self.times[-1] - self.begin if self.times else 0) or 1
+
+    def event(self, number):
+        """None is the end of the trace."""
+        last = len(self.times) - 1
+        if number is None:
+            return self.left + self.width
+        share = (self.times[number] - self.begin) / self.span if self.by_time else (number + 0.5) / (last + 1)
+        return self.left + self.width * share
+
+    def moment(self, time):
+        if self.by_time:
+            return self.left + self.width * min(max((time - self.begin) / self.span, 0), 1)
+        after = next((i for i, t in enumerate(self.times) if t >= time), None)
+        return self.event(after)
+
+
+def lanes(trace):
+    """(cpu, context) of each lane in which something happened."""
+    contexts = list(MARKS)
+    return sorted({(e.cpu, e.context) for e in trace.events}, key=lambda lane: (lane[0], contexts.index(lane[1])))
+
+
+def grace_periods(trace, y, scale):
+    """The kernel's own grace periods, where the trace has them; else what in the lives waits for one."""
+    parts = []
+    if trace.grace_periods:
+        for begin, end in trace.grace_periods:
+            a, b = scale.moment(begin), scale.moment(end)
+            parts.append(f'<rect class="grace" data-from="{begin}" data-to="{end}" x="{a:.1f}" y="{y + 4}" '
+                         f'width="{max(b - a, 1):.1f}" height="{ROW - 8}"/>')
+        return parts
+    for life in trace.lives.values():
+        for state, first, last in life.states:
+            if state in RCU:
+                a, b = scale.event(first), scale.event(last)
+                parts.append(f'<rect class="grace" data-a="{first}" data-b="{"" if last is None else last}" '
+                             f'x="{a:.1f}" y="{y + 4}" width="{max(b - a, 1):.1f}" height="{ROW - 8}"/>')
+    return parts
+
+
+def timeline(trace, width, by_time, prefix=""):
+    """(markup, height) of the lives and, below, of the processors. data-a and data-b are the events that a
+    bar begins and ends with, data-i the event of a mark: the page moves them when it zooms."""
+    scale = Scale(trace, width, by_time)
+    rows, places = trace.rows(), lanes(trace)
+    parts, y, right = [], TOP, width - RIGHT
+
+    def label(text, cls=""):
+        parts.append(f'<text class="label {cls}" x="{LABELS - 12}" y="{y + 15}">{escape(text)}</text>')
+
+    def mark(event, at, where):
+        parts.append(f'<use class="{where} i{event.number}" href="#{prefix}{event.context}" data-i="{event.number}" '
+                     f'x="{scale.event(event.number):.1f}" y="{at}"/>')
+
+    for life in rows:
+        if life.kind != "child":
+            parts.append(f'<path class="rule" d="M0 {y + 0.5}H{right}"/>')
+        label(life.label if len(life.label) < 27 else life.label[:25] + "…", life.kind)
+        parts.append('<g class="plot">')
+        for state, first, last in life.states:
+            a, b = scale.event(first), scale.event(last)
+            data = f'data-a="{first}" data-b="{"" if last is None else last}" x="{a:.1f}" width="{max(b - a, 1):.1f}"'
+            high = ROW - 8 if life.kind == "child" else ROW - 12
+            box = f'y="{y + (ROW - high) // 2}" height="{high}" rx="2"'
+            parts.append(f'<rect class="state {COLOURS.get(state, "idle")}" data-state="{state}" '
+                         f'data-life="{escape(life.label)}" {data} {box}/>')
+            if state in RCU:
+                parts.append(f'<rect class="over" fill="url(#{prefix}rcu)" {data} {box}/>')
+        for number in life.events:
+            mark(trace.events[number], y + ROW // 2, "life")
+        parts.append("</g>")
+        y += ROW
+    y += 10
+    parts.append(f'<path class="rule strong" d="M0 {y - 4.5}H{right}"/>')
+    label("grace periods" if trace.grace_periods else "waits for RCU")
+    parts += ['<g class="plot">'] + grace_periods(trace, y, scale) + ["</g>"]
+    y += ROW
+    cpu = None
+    for place in places:
+        if place[0] != cpu:
+            parts.append(f'<path class="rule" d="M0 {y + 0.5}H{right}"/>')
+        cpu = place[0]
+        label(f"CPU {cpu}, {CONTEXT_NAMES[place[1]]}")
+        parts.append(f'<path class="lane" d="M{LABELS} {y + ROW // 2}H{right}"/><g class="plot">')
+        for event in trace.events:
+            if (event.cpu, event.context) == place:
+                mark(event, y + ROW // 2, "place")
+        parts.append("</g>")
+        y += ROW
+    parts.insert(0, f'<g class="axis">{axis(trace, scale, y)}</g>')
+    clip = (f'<clipPath id="{prefix}clip"><rect x="{LABELS - 8}" y="0" width="{width - LABELS + 8}" '
+            f'height="{y + 20}"/></clipPath>')
+    return clip + "".join(parts), y + 24
+
+
+def moment_text(trace, event):
+    if trace.counts:
+        return f"{event.time - trace.events[0].time:.0f}"
+    return f"{(event.time - trace.events[0].time) * 1000:.3f} ms"
+
+
+def axis(trace, scale, height):
+    """Ticks: round times, or the times of some events."""
+    ticks = []
+    if not trace.events:
+        return ""
+    if scale.by_time:
+        step = nice(scale.span, 8)
+        for i in range(int(scale.span / step) + 1):
+            ticks.append((scale.moment(scale.begin + i * step), f"{i * step * 1000:g} ms" if not trace.counts else f"{i * step:g}"))
+    else:
+        for number in range(0, len(trace.events), max(len(trace.events) // 8, 1)):
+            ticks.append((scale.event(number), moment_text(trace, trace.events[number])))
+    return "".join(f'<path class="tick" d="M{x:.1f} {TOP - 6}V{height}"/><text x="{x:.1f}" y="14">{text}</text>'
+                   for x, text in ticks)
+
+
+def legend(width, y, prefix=""):
+    """(markup, height)"""
+    parts, x, begin = [], 12, y
+    items = [(f'<use href="#{prefix}{name}" x="7" y="0"/>', CONTEXT_NAMES[name]) for name in MARKS if name != "nmi"]
+    items += [(f'<rect class="state {cls}" x="0" y="-5" width="16" height="10" rx="2"/>', text) for cls, text in LEGEND]
+    items.append((f'<rect class="state waits" x="0" y="-5" width="16" height="10" rx="2"/><rect class="over" fill="url(#{prefix}rcu)" x="0" y="-5" width="16" height="10"/>', "waits for RCU"))
+    for shape, text in items:
+        wide = 42 + 6.6 * len(text)
+        if x + wide > width:
+            x, y = 12, y + 20
+        parts.append(f'<g transform="translate({x:.0f} {y})">{shape}<text x="22" y="4">{escape(text)}</text></g>')
+        x += wide
+    return f'<g class="legend">{"".join(parts)}</g>', y - begin + 22
+
+
+# ---- the benchmark --------------------------------------------------------------------------------------
+
+FIGURE = re.compile(r"^(.*\S)\s+([<>]=) ([\d.]+)\s+([\d.]+)\s+(ok|MISSED)\s*(.*)$")
+
+
+def figures(path):
+    """What bench-table has printed: (what, sign, target, result, kept, detail)."""
+    with open(path, encoding="utf-8") as file:
+        found = [FIGURE.match(line) for line in file]
+    return [(m[1], m[2], float(m[3]), float(m[4]), m[5] == "ok", m[6]) for m in found if m]
+
+
+def bench_chart(rows, width):
+    """One bar each: what was reached, as a share of the target, so that all targets are one line."""
+    left, most = 360, 2.0
+    unit, parts, y = (width - left - 150) / most, [], 30
+    for what, sign, target, result, kept, detail in rows:
+        share = (result / target if sign == "<=" else target / result) if target and result else 0
+        x = left + unit * min(share, most)
+        parts.append(f'<g class="figure {"kept" if kept else "missed"}"><title>{escape(detail)}</title>'
+                     f'<text class="label" x="{left - 12}" y="{y + 13}">{escape(what)}</text>'
+                     f'<rect x="{left}" y="{y + 3}" width="{x - left:.1f}" height="13" rx="2"/>'
+                     f'<text x="{max(x, left + unit) + 10:.1f}" y="{y + 13}">{result:g} ({"at most" if sign == "<=" else "at least"} {target:g})'
+                     f'{" ⟶" if share > most else ""}</text></g>')
+        y += 20
+    line = left + unit
+    parts.append(f'<path class="target" d="M{line:.1f} 22V{y + 4}"/><text x="{line:.1f}" y="15" class="middle">target</text>')
+    return f'<svg class="bench" viewBox="0 0 {width} {y + 8}" width="{width}" height="{y + 8}" role="img">{"".join(parts)}</svg>'

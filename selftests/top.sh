@@ -1,0 +1,112 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=busybox disable=SC2016,SC2030,SC2031,SC2086
+# kmemcg-top shows what the files say.
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+top=$here/kmemcg-top
+[ -r "$top" ] || top=$here/../scripts/kmemcg-top
+
+# shown OPTION…: $scratch/shown is the screen.
+shown() { sh "$top" --once --interval 0 "$@" >"$scratch/shown" 2>&1 || fail "status $?: $(cat "$scratch/shown")"; }
+# line REGEX: a line of the screen, blanks squeezed, is all this.
+line() {
+	tr -s ' ' <"$scratch/shown" | sed 's/ $//' | grep -Exq "$1" || {
+		sed 's/^/#   /' "$scratch/shown"
+		fail "no such line: $1"
+	}
+}
+
+empty() {
+	shown
+	line "roots 0 groups 0 children 0 handles 0 with 0 objects"
+	line "grace period free workqueue free cgroups state=detached"
+}
+
+furnished() {
+	put roots create sessions 96
+	group_with_child web sessions
+	put groups create idle
+	put objects alloc a sessions web 3
+	put objects alloc b sessions - 2
+	shown
+	line "roots 1 groups 2 children 1 handles 2 with 5 objects"
+	line "sessions 96 live 5 2 0 0 0 0 0( -){5}"
+	line "web 3 1 1 0 0 0 0 0"
+	line "idle 0 0 0 0 0 0 0 0"
+	[ "$(grep -En '^(web|idle) ' "$scratch/shown" | cut -d : -f 2 | cut -d ' ' -f 1 | tr '\n' ' ')" = "web idle " ] ||
+		fail "the most objects are not first"
+	shown --lines 1
+	line "and 1 more"
+}
+
+# What has been left behind is the top's, and is killed, but not gone.
+left_behind() {
+	put roots create sessions 96
+	group_with_child web sessions
+	put objects alloc a sessions web 3
+	put groups offline web
+	await has_stage "$child" killed
+	shown
+	line "\(left behind\) 3 1 0 0 0 1 0 0"
+	line "sessions 96 live 3 1 0 0 1 0 0( -){5}"
+}
+
+levers() {
+	hold
+	stall
+	shown
+	line "grace period held workqueue stalled cgroups state=detached"
+	release
+	resume
+}
+
+# In the interval 40 objects come from the root: more than 0 a second, and fewer than 41.
+rates() {
+	put roots create sessions 96
+	(
+		sleep 1
+		try objects alloc a sessions - 40
+	) &
+	sh "$top" --once --interval 3 >"$scratch/shown"
+	wait
+	got=$(awk '$1 == "sessions" { print $11 }' "$scratch/shown")
+	case $got in
+	'' | - | 0.0) sed 's/^/#   /' "$scratch/shown"; fail "the rate is $got" ;;
+	esac
+	[ "${got%.*}" -le 40 ] || fail "$got a second"
+}
+
+seen() { [ "$(grep -c '^sessions ' "$scratch/shown")" -ge 3 ]; }
+# Redrawn until a signal, or until the module is gone.
+live() {
+	put roots create sessions 96
+	sh "$top" --interval 0.2 >"$scratch/shown" 2>&1 &
+	pid=$!
+	await seen
+	kill $pid
+	await not kill -0 $pid 2>/dev/null
+	grep -q '1049l' "$scratch/shown" || fail "the screen is not given back"
+}
+
+options() {
+	sh "$top" --help | grep -q '^SYNOPSIS' || fail "no manual"
+	for wrong in --what --interval '--interval x' '--lines -1'; do
+		sh "$top" $wrong >/dev/null 2>&1
+		status=$?
+		[ $status = 2 ] || fail "accepted: $wrong"
+	done
+	sh "$top" --once --control /nowhere 2>"$scratch/said"
+	status=$?
+	[ $status = 1 ] || fail "status $status where nothing is loaded"
+	grep -q 'is the module loaded' "$scratch/said" || fail "it does not say why"
+}
+
+tests "an empty module" empty \
+	"roots, groups and objects, the busiest first" furnished \
+	"what groups have left behind" left_behind \
+	"the levers" levers \
+	"rates are of the interval" rates \
+	"it is drawn anew, and gives the screen back" live \
+	"wrong options, and no module" options
