@@ -10,7 +10,7 @@ VERSION ?= 7.3.4
 
 kernel := --version $(VERSION) --flavour $(KERNEL)
 
-.PHONY: modules clean demo check check-all bench report model mutants shell lint doc rust-analyzer help
+.PHONY: deb modules clean demo check check-all bench report model mutants shell lint doc rust-analyzer help
 
 modules:
 	@scripts/need-rust $(KDIR)
@@ -53,6 +53,9 @@ doc:
 rust-analyzer:
 	@scripts/rust-analyzer --kdir "$$(scripts/kernel $(kernel))"
 
+deb:
+	@scripts/deb
+
 shell:
 	@scripts/shell $(kernel)
 
@@ -70,6 +73,7 @@ make shell      that machine with the module loaded, and a shell
 make lint       rustfmt, clippy, shellcheck, checkpatch, and our own rules (FIX=1 formats)
 make doc        the documentation of the code, in doc/ (PRIVATE=1: of what is private, too)
 make rust-analyzer  rust-project.json, from which an editor knows the crate
+make deb        a Debian package, by which DKMS builds the module for stock kernels
 make clean      remove what "make" left here
 
 VERSION=7.3.4 and KERNEL=cloud-amd64 choose the kernel: amd64, rt, debug, uml; scripts/kernel --list
