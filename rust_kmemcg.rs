@@ -4,7 +4,7 @@
 //!
 //! The rooms, from the bottom: [`abstractions`] wraps kernel C APIs safely; [`protocol`] is what
 //! this module is for, and starts with how and why it works; [`cgroup`] makes cgroups its groups;
-//! [`control`] drives it through debugfs.
+//! [`control`] drives it through debugfs; [`api`] is what other modules call.
 //! Each depends on those before it only.
 
 #![deny(
@@ -14,6 +14,7 @@
 )]
 
 pub mod abstractions;
+pub mod api;
 #[cfg_attr(not(CONFIG_CGROUPS), path = "cgroup/none.rs")]
 pub mod cgroup;
 pub mod control;
@@ -33,6 +34,7 @@ module! {
 /// The fields are dropped in this order.
 #[pin_data]
 struct RustKmemcg {
+    api: api::Exports,
     control: control::Plane,
     #[pin]
     anchor: unload::Anchor<Self>,
@@ -43,6 +45,7 @@ impl kernel::InPlaceModule for RustKmemcg {
         try_pin_init!(Self {
             anchor <- unload::Anchor::new(),
             control: control::Plane::new::<Self>(anchor.handle())?,
+            api: api::Exports::new(control.kmemcg(), control.cgroups())?,
         })
     }
 }

@@ -56,7 +56,7 @@ impl Context {
 
 /// May this code call what demands that interrupts are enabled, as the bulk calls of slab caches do?
 #[inline]
-pub(super) fn may_bulk() -> bool {
+pub fn interrupts_enabled() -> bool {
     // SAFETY: Reads the flags of this CPU; there is nothing to be upheld.
     !unsafe { helpers::rust_kmemcg_irqs_disabled() }
 }

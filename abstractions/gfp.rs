@@ -33,7 +33,8 @@ pub(super) const fn raw(flags: Flags) -> gfp_t {
     unsafe { core::mem::transmute::<Flags, gfp_t>(flags) }
 }
 
-const fn from_raw(flags: gfp_t) -> Flags {
+/// What C calls `flags`.
+pub const fn from_raw(flags: gfp_t) -> Flags {
     // SAFETY: As in `raw()`; every number is a valid `Flags`.
     unsafe { core::mem::transmute::<gfp_t, Flags>(flags) }
 }

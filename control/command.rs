@@ -2,11 +2,9 @@
 
 //! The words of a command.
 
+pub(super) use crate::protocol::name;
 use core::ops::RangeInclusive;
 use kernel::prelude::*;
-
-/// The longest name of a root, group or handle.
-const MAX_NAME: usize = 32;
 
 /// Splits a command in its words, at most `N`.
 ///
@@ -27,23 +25,6 @@ pub(super) fn words<const N: usize>(command: &str) -> Result<([&str; N], usize)>
         count += 1;
     }
     Ok((words, count))
-}
-
-/// A name: letters, digits, `_`, `.` and `-`, but not the latter two in front.
-///
-/// # Errors
-///
-/// `EINVAL`.
-pub(super) fn name(word: &str) -> Result<&str> {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
-    if word.is_empty()
-        || word.len() > MAX_NAME
-        || word.starts_with(['.', '-'])
-        || !word.bytes().all(fits)
-    {
-        return Err(EINVAL);
-    }
-    Ok(word)
 }
 
 /// The name of a group: as [`name`], or the path of a cgroup, as the file `groups` shows it.

@@ -64,8 +64,12 @@ struct Control {
 
 /// The control plane, as long as it exists. Dropping it frees all objects, destroys all roots and
 /// waits for what is pending.
+///
+/// The fields are dropped in this order.
 pub struct Plane {
     _folder: Folder<Control>,
+    cgroups: Arc<Cgroups>,
+    kmemcg: Arc<Kmemcg>,
 }
 
 impl Plane {
@@ -76,17 +80,31 @@ impl Plane {
     /// `ENOMEM`; `ENODEV` or `EPERM` where debugfs is switched off.
     pub fn new<M: ModuleMetadata + 'static>(module: &unload::Handle) -> Result<Self> {
         let kmemcg = Arc::pin_init(Kmemcg::new(module), GFP_KERNEL)?;
+        let cgroups = Arc::pin_init(Cgroups::new(&kmemcg, module), GFP_KERNEL)?;
+        let (shown, followed) = (kmemcg.clone(), cgroups.clone());
         let control = Arc::pin_init(
             try_pin_init!(Control {
                 objects <- kernel::new_mutex!(KVec::new(), "rust_kmemcg::objects"),
                 levers <- kernel::new_mutex!(levers::Levers::new(module)?, "rust_kmemcg::levers"),
-                cgroups: Arc::pin_init(Cgroups::new(&kmemcg, module), GFP_KERNEL)?,
-                kmemcg,
+                cgroups: followed,
+                kmemcg: shown,
             }),
             GFP_KERNEL,
         )?;
         Ok(Self {
             _folder: Folder::new::<M>(c"rust_kmemcg", control, &FILES, module)?,
+            cgroups,
+            kmemcg,
         })
+    }
+
+    /// What the files show.
+    pub fn kmemcg(&self) -> &Arc<Kmemcg> {
+        &self.kmemcg
+    }
+
+    /// How its groups are cgroups.
+    pub fn cgroups(&self) -> &Arc<Cgroups> {
+        &self.cgroups
     }
 }

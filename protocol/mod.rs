@@ -242,6 +242,26 @@ impl Kmemcg {
 
 pub use gate::{Phase, Stall};
 
+/// The longest name of a root or a group.
+const MAX_NAME: usize = 32;
+
+/// Is it a name? Letters, digits, `_`, `.` and `-`, but not the latter two in front.
+///
+/// # Errors
+///
+/// `EINVAL`.
+pub fn name(word: &str) -> Result<&str> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    if word.is_empty()
+        || word.len() > MAX_NAME
+        || word.starts_with(['.', '-'])
+        || !word.bytes().all(fits)
+    {
+        return Err(EINVAL);
+    }
+    Ok(word)
+}
+
 /// The root of that name, among those that have one.
 fn named<'a>(roots: &'a [Arc<Root>], name: &str) -> Option<&'a Arc<Root>> {
     let mut roots = roots.iter();

@@ -9,12 +9,15 @@ use super::{
     group::{Group, Groups, MAX_GROUPS},
     stats::Stats,
 };
-use crate::abstractions::{
-    kmem_cache::{self, Bulk, Memory, Options, Reference},
-    once_box::OnceBox,
-    percpu_ref::{Guard, PercpuRef},
-    preempt,
-    rcu_slot::{RcuSlot, Reader},
+use crate::{
+    abstractions::{
+        kmem_cache::{self, Bulk, Memory, Options, Reference},
+        once_box::OnceBox,
+        percpu_ref::{Guard, PercpuRef},
+        preempt,
+        rcu_slot::{RcuSlot, Reader},
+    },
+    impl_foreign,
 };
 use core::{alloc::Layout, mem::MaybeUninit, ptr::NonNull};
 use kernel::{
@@ -29,6 +32,8 @@ use kernel::{
 ///
 /// Dropping it frees it. Context of the drop: where `kmem_cache_free()` is legal.
 pub struct Object(kmem_cache::Object<Memory, Reference<Child>>);
+
+impl_foreign! { impl Foreign for Object { self.0 } }
 
 impl Object {
     #[inline(always)]

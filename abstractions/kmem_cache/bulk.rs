@@ -38,7 +38,7 @@ impl<'a, O: Owner> Bulk<'a, O> {
     /// `ENOMEM`; the owner is dropped.
     #[inline]
     pub fn memory(owner: O, space: &'a mut [MaybeUninit<*mut u8>], flags: Flags) -> Result<Self> {
-        if context::may_bulk() {
+        if context::interrupts_enabled() {
             owner.cache().alloc_bulk(space, flags)?;
         } else {
             Self::one_by_one(&owner, space, flags)?;
@@ -97,7 +97,7 @@ impl<'a, O: Owner> Bulk<'a, O> {
 impl<O: Owner> Drop for Bulk<'_, O> {
     #[inline]
     fn drop(&mut self) {
-        if context::may_bulk() {
+        if context::interrupts_enabled() {
             // SAFETY: Initialised, and from this cache, by the type invariants; not used again.
             unsafe { self.owner.cache().free_bulk(self.memory) };
         } else {

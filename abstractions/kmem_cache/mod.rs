@@ -38,6 +38,7 @@
 
 mod bulk;
 mod counted;
+mod foreign;
 mod object;
 mod options;
 mod scoped;
@@ -45,6 +46,7 @@ mod typesafe;
 
 pub use bulk::Bulk;
 pub use counted::{CountedCache, CountedObject, Hold, Reaper};
+pub use foreign::{foreign_layout, Foreign};
 pub use object::{
     Detached, HasCache, HasKfreeRcuHead, KfreeRcuHead, Memory, Object, Owner, Reference,
 };

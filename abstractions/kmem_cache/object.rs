@@ -169,7 +169,7 @@ impl<T, O: Owner> Object<T, O> {
         let mut objects = KVec::with_capacity(count, flags)?;
         let mut memory = [MaybeUninit::<*mut u8>::uninit(); BATCH];
         while objects.len() < count {
-            let got = if context::may_bulk() {
+            let got = if context::interrupts_enabled() {
                 let batch = (count - objects.len()).min(BATCH);
                 owner.cache().alloc_bulk(&mut memory[..batch], flags)?;
                 batch
@@ -200,7 +200,7 @@ impl<T, O: Owner> Object<T, O> {
     /// Stands on `kmem_cache_free_bulk()`; where interrupts are disabled, on `kmem_cache_free()`.
     /// Context: as the drop of one.
     pub fn free_bulk(objects: KVec<Self>) {
-        if !context::may_bulk() {
+        if !context::interrupts_enabled() {
             return drop(objects);
         }
         let mut batch = Batch::<O>::new();
@@ -254,7 +254,7 @@ impl<T, O: Owner> Object<T, O> {
 
 /// The owner of an object that was split; good for [`Object::from_raw`] only.
 #[must_use = "without it the object is leaked"]
-pub struct Detached<O: Owner>(ManuallyDrop<O>);
+pub struct Detached<O: Owner>(pub(super) ManuallyDrop<O>);
 
 impl<T, O: Owner> Deref for Object<T, O> {
     type Target = T;

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What other modules call: the functions of `include/rust_kmemcg.h`, which documents them.
+//!
+//! This is a boundary to C, so each function trusts its caller as C does: a root or a group is a pointer that
+//! one of these functions has returned and that was not given back, an object likewise. That is all that the
+//! SAFETY comments here say; what they lead to is safe.
+//!
+//! Behind the pointers are an [`Arc`] of a [`Root`] and of a [`Group`]. The module loader does not unload
+//! this module before those that call it; what they have forgotten is dealt with by the drop of [`Kmemcg`].
+
+use crate::{
+    abstractions::{
+        context::{self, Context},
+        gfp,
+        kmem_cache::{foreign_layout, Foreign, Options},
+        rcu_slot::{RcuSlot, Reader},
+    },
+    cgroup::Cgroups,
+    protocol::{self, FindGroup, Group, Kmemcg, Object, Root},
+};
+use core::{
+    alloc::Layout,
+    ffi::{c_char, c_int, c_uint, c_void},
+    mem::ManuallyDrop,
+    ptr,
+};
+use kernel::{
+    prelude::*,
+    str::CStr,
+    sync::{rcu, Arc},
+    task::might_sleep,
+};
+
+/// What the functions work on, as long as this module is loaded.
+struct Shared {
+    kmemcg: Arc<Kmemcg>,
+    cgroups: Arc<Cgroups>,
+}
+
+static SHARED: RcuSlot<Shared> = RcuSlot::new();
+
+/// While this exists other modules are served.
+pub struct Exports(());
+
+impl Exports {
+    /// Serves them from `kmemcg` and `cgroups`. Context: may sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY`: there are such already. `ENOMEM`.
+    pub fn new(kmemcg: &Arc<Kmemcg>, cgroups: &Arc<Cgroups>) -> Result<Self> {
+        let shared = Shared {
+            kmemcg: kmemcg.clone(),
+            cgroups: cgroups.clone(),
+        };
+        SHARED
+            .publish(Arc::new(shared, GFP_KERNEL)?)
+            .map_err(|_| EBUSY)?;
+        Ok(Self(()))
+    }
+}
+
+impl Drop for Exports {
+    fn drop(&mut self) {
+        // Waits for readers.
+        drop(SHARED.take());
+    }
+}
+
+/// Runs `f` with what is shared; `ENODEV` where that is gone.
+fn kmemcg() -> Result<Arc<Kmemcg>> {
+    let guard = rcu::read_lock();
+    Ok(SHARED.load(&guard).ok_or(ENODEV)?.kmemcg.clone())
+}
+
+fn cgroups() -> Result<Arc<Cgroups>> {
+    let guard = rcu::read_lock();
+    Ok(SHARED.load(&guard).ok_or(ENODEV)?.cgroups.clone())
+}
+
+/// The group of the current task's cgroup.
+struct Current;
+
+impl FindGroup for Current {
+    #[inline]
+    fn find_group<'a>(&'a self, reader: &'a impl Reader) -> Option<&'a Arc<Group>> {
+        SHARED.load(reader)?.cgroups.find_group(reader)
+    }
+}
+
+/// An `Arc` behind a pointer of C, which keeps its reference.
+///
+/// # Safety
+///
+/// `ptr` came from [`give`], and was not [`taken`](take).
+unsafe fn borrow<T>(ptr: *const T) -> ManuallyDrop<Arc<T>> {
+    // SAFETY: By the safety requirement; the reference stays C's.
+    ManuallyDrop::new(unsafe { Arc::from_raw(ptr) })
+}
+
+/// # Safety
+///
+/// As [`borrow`]; `ptr` is not used again.
+unsafe fn take<T>(ptr: *const T) -> Arc<T> {
+    // SAFETY: By the safety requirement.
+    unsafe { Arc::from_raw(ptr) }
+}
+
+/// A pointer for C, or its way to tell an error.
+fn give<T>(result: Result<Arc<T>>) -> *const T {
+    match result {
+        Ok(arc) => Arc::into_raw(arc),
+        Err(error) => error.to_ptr::<T>(),
+    }
+}
+
+/// # Safety
+///
+/// `name` is a string of C, for as long as the returned one is used.
+unsafe fn string<'a>(name: *const c_char) -> Result<&'a str> {
+    if name.is_null() {
+        return Err(EINVAL);
+    }
+    // SAFETY: By the safety requirement.
+    let name = unsafe { CStr::from_char_ptr(name.cast()) };
+    name.to_str().map_err(|_| EINVAL)
+}
+
+fn status(result: Result) -> c_int {
+    result.map_or_else(Error::to_errno, |()| 0)
+}
+
+const ACCOUNT: c_uint = 1 << 0;
+
+fn create(name: &str, size: usize, align: usize, flags: c_uint) -> Result<Arc<Root>> {
+    let name = protocol::name(name)?;
+    if size == 0 || flags & !ACCOUNT != 0 {
+        return Err(EINVAL);
+    }
+    let align = if align == 0 {
+        size_of::<usize>()
+    } else {
+        align
+    };
+    let layout = Layout::from_size_align(size, align).map_err(|_| EINVAL)?;
+    let options = match flags & ACCOUNT {
+        0 => Options::new(),
+        _ => Options::new().account(),
+    };
+    kmemcg()?.create_root(name, foreign_layout(layout)?, options)
+}
+
+/// # Safety
+///
+/// `name` is a string of C.
+#[no_mangle]
+unsafe extern "C" fn kmemcg_root_create(
+    name: *const c_char,
+    size: usize,
+    align: usize,
+    flags: c_uint,
+) -> *const Root {
+    might_sleep();
+    // SAFETY: By the safety requirement.
+    give(unsafe { string(name) }.and_then(|name| create(name, size, align, flags)))
+}
+
+/// Ends a root by `end`; C's reference goes with it, unless somebody else is at it.
+///
+/// # Safety
+///
+/// `root` is a root, and is not used again where this returns zero.
+unsafe fn end(root: *const Root, end: fn(&Kmemcg, &Arc<Root>) -> Result) -> c_int {
+    might_sleep();
+    // SAFETY: By the safety requirement.
+    let borrowed = unsafe { borrow(root) };
+    match kmemcg().and_then(|kmemcg| end(&kmemcg, &borrowed)) {
+        // Somebody was faster, by debugfs.
+        Ok(()) | Err(ENOENT) => {
+            // SAFETY: By the safety requirement; `borrowed` does not drop it.
+            drop(unsafe { take(root) });
+            0
+        }
+        Err(error) => error.to_errno(),
+    }
+}
+
+/// # Safety
+///
+/// `root` is a root, and is not used again where this returns zero.
+#[no_mangle]
+unsafe extern "C" fn kmemcg_root_destroy(root: *const Root) -> c_int {
+    // SAFETY: By the safety requirement.
+    unsafe { end(root, Kmemcg::destroy_root) }
+}
+
+/// # Safety
+///
+/// As [`kmemcg_root_destroy`].
+#[no_mangle]
+unsafe extern "C" fn kmemcg_root_close(root: *const Root) -> c_int {
+    // SAFETY: By the safety requirement.
+    unsafe { end(root, Kmemcg::close_root) }
+}
+
+/// `struct kmemcg_stats`.
+#[repr(C)]
+struct Statistics {
+    caches: u64,
+    objects: u64,
+    allocations_root: u64,
+    requests: u64,
+    creations: u64,
+    aborts: u64,
+    deactivations: u64,
+    shutdowns: u64,
+}
+
+/// # Safety
+///
+/// `root` is a root, and `out` may be written.
+#[no_mangle]
+unsafe extern "C" fn kmemcg_root_stats(root: *const Root, out: *mut Statistics) {
+    // SAFETY: By the safety requirement.
+    let root = unsafe { borrow(root) };
+    let (mut caches, mut objects) = (0, 0);
+    root.for_each_child(|child| {
+        caches += 1;
+        objects += child.objects() as u64;
+    });
+    let stats = root.stats();
+    let statistics = Statistics {
+        caches,
+        objects,
+        allocations_root: stats.allocations_root.get(),
+        requests: stats.requests.get(),
+        creations: stats.creations.get(),
+        aborts: stats.aborts.get(),
+        deactivations: stats.deactivations.get(),
+        shutdowns: stats.shutdowns.get(),
+    };
+    // SAFETY: By the safety requirement.
+    unsafe { out.write(statistics) };
+}
+
+#[no_mangle]
+extern "C" fn kmemcg_attach_cgroups() -> c_int {
+    might_sleep();
+    match cgroups().and_then(|cgroups| cgroups.attach()) {
+        Err(EBUSY) => 0,
+        result => status(result),
+    }
+}
+
+/// # Safety
+///
+/// `name` is a string of C, and `parent` is null or a group.
+#[no_mangle]
+unsafe extern "C" fn kmemcg_group_create(
+    name: *const c_char,
+    parent: *const Group,
+) -> *const Group {
+    might_sleep();
+    // SAFETY: By the safety requirement.
+    let (name, parent) = unsafe { (string(name), parent.as_ref()) };
+    give(name.and_then(|name| kmemcg()?.create_group(protocol::name(name)?, parent)))
+}
+
+/// # Safety
+///
+/// `name` is a string of C.
+#[no_mangle]
+unsafe extern "C" fn kmemcg_group_get(name: *const c_char) -> *const Group {
+    might_sleep();
+    // SAFETY: By the safety requirement.
+    give(unsafe { string(name) }.and_then(|name| kmemcg()?.group(name)))
+}
+
+/// # Safety
+///
+/// `group` is a group.
+#[no_mangle]
+unsafe extern "C" fn kmemcg_group_offline(group: *const Group) -> c_int {
+    // SAFETY: By the safety requirement.
+    let group = unsafe { borrow(group) };
+    status(kmemcg().and_then(|kmemcg| kmemcg.offline_group(&group)))
+}
+
+/// # Safety
+///
+/// `group` is null, or a group that is not used again.
+#[no_mangle]
+unsafe extern "C" fn kmemcg_group_put(group: *const Group) {
+    if !group.is_null() {
+        // SAFETY: By the safety requirement.
+        drop(unsafe { take(group) });
+    }
+}
+
+#[inline]
+fn object(result: Result<Object>) -> *mut c_void {
+    result
+        .and_then(Foreign::into_foreign)
+        .map_or(ptr::null_mut(), |object| object.as_ptr())
+}
+
+/// # Safety
+///
+/// `root` is a root, and `group` is null or a group.
+#[no_mangle]
+unsafe extern "C" fn kmemcg_alloc(
+    root: *const Root,
+    group: *const Group,
+    flags: u32,
+) -> *mut c_void {
+    // SAFETY: By the safety requirement.
+    let root = unsafe { borrow(root) };
+    let flags = gfp::from_raw(flags);
+    if group.is_null() {
+        return object(root.alloc(None, flags));
+    }
+    // SAFETY: By the safety requirement.
+    let group = unsafe { borrow(group) };
+    // An interrupt has no business with who pays.
+    if root.options().accounts()
+        && Context::current() == Context::Task
+        && context::interrupts_enabled()
+    {
+        if let Some(payer) = cgroups().ok().and_then(|all| all.payer(&root, &group)) {
+            return payer.charge(|| object(root.alloc(Some(&group), flags)));
+        }
+    }
+    object(root.alloc(Some(&group), flags))
+}
+
+/// # Safety
+///
+/// `root` is a root.
+#[no_mangle]
+unsafe extern "C" fn kmemcg_alloc_current(root: *const Root, flags: u32) -> *mut c_void {
+    // SAFETY: By the safety requirement.
+    let root = unsafe { borrow(root) };
+    object(root.alloc_for(&Current, gfp::from_raw(flags)))
+}
+
+/// # Safety
+///
+/// `ptr` is null, or an object that is not used again.
+#[no_mangle]
+unsafe extern "C" fn kmemcg_free(ptr: *mut c_void) {
+    if let Some(object) = ptr::NonNull::new(ptr) {
+        // SAFETY: By the safety requirement.
+        drop(unsafe { Object::from_foreign(object) });
+    }
+}
