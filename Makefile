@@ -17,7 +17,7 @@ modules:
 	@$(MAKE) -C $(KDIR) M=$(CURDIR) modules
 
 clean:
-	@rm -rf out doc
+	@rm -rf out doc rust-project.json
 	@find . -path ./.git -prune -o \( -name '*.o' -o -name '*.bc' -o -name '*.ko' -o -name '*.mod' -o \
 		-name '*.mod.c' -o -name '.*.cmd' -o -name '.*.d' -o -name Module.symvers -o \
 		-name modules.order -o -name bindings_generated.rs \) -exec rm -f {} +

@@ -102,59 +102,74 @@ def grace_periods(trace, y, scale):
     return parts
 
 
-def timeline(trace, width, by_time, prefix=""):
-    """(markup, height) of the lives and, below, of the processors. data-a and data-b are the events that a
-    bar begins and ends with, data-i the event of a mark: the page moves them when it zooms."""
-    scale = Scale(trace, width, by_time)
-    rows, places = trace.rows(), lanes(trace)
-    parts, y, right = [], TOP, width - RIGHT
+class Drawing:
+    """The timeline while it grows, row by row."""
 
-    def label(text, cls=""):
-        parts.append(f'<text class="label {cls}" x="{LABELS - 12}" y="{y + 15}">{escape(text)}</text>')
+    def __init__(self, trace, width, by_time, prefix):
+        self.trace, self.prefix, self.right = trace, prefix, width - RIGHT
+        self.scale, self.parts, self.y = Scale(trace, width, by_time), [], TOP
 
-    def mark(event, at, where):
-        parts.append(f'<use class="{where} i{event.number}" href="#{prefix}{event.context}" data-i="{event.number}" '
-                     f'x="{scale.event(event.number):.1f}" y="{at}"/>')
+    def rule(self, cls=""):
+        self.parts.append(f'<path class="rule {cls}" d="M0 {self.y + 0.5}H{self.right}"/>')
 
-    for life in rows:
-        if life.kind != "child":
-            parts.append(f'<path class="rule" d="M0 {y + 0.5}H{right}"/>')
-        label(life.label if len(life.label) < 27 else life.label[:25] + "…", life.kind)
-        parts.append('<g class="plot">')
+    def row(self, label, cls, content):
+        """A row that has a label, and content in the part that moves."""
+        text = label if len(label) < 27 else label[:25] + "…"
+        self.parts.append(f'<text class="label {cls}" x="{LABELS - 12}" y="{self.y + 15}">{escape(text)}</text>')
+        self.parts += ['<g class="plot">'] + content + ["</g>"]
+        self.y += ROW
+
+    def mark(self, event, where):
+        return (f'<use class="{where} i{event.number}" href="#{self.prefix}{event.context}" data-i="{event.number}" '
+                f'x="{self.scale.event(event.number):.1f}" y="{self.y + ROW // 2}"/>')
+
+    def bars(self, life):
         for state, first, last in life.states:
-            a, b = scale.event(first), scale.event(last)
-            data = f'data-a="{first}" data-b="{"" if last is None else last}" x="{a:.1f}" width="{max(b - a, 1):.1f}"'
+            a, b = self.scale.event(first), self.scale.event(last)
             high = ROW - 8 if life.kind == "child" else ROW - 12
-            box = f'y="{y + (ROW - high) // 2}" height="{high}" rx="2"'
-            parts.append(f'<rect class="state {COLOURS.get(state, "idle")}" data-state="{state}" '
-                         f'data-life="{escape(life.label)}" {data} {box}/>')
+            place = (f'data-a="{first}" data-b="{"" if last is None else last}" x="{a:.1f}" width="{max(b - a, 1):.1f}" '
+                     f'y="{self.y + (ROW - high) // 2}" height="{high}" rx="2"')
+            yield (f'<rect class="state {COLOURS.get(state, "idle")}" data-state="{state}" '
+                   f'data-life="{escape(life.label)}" {place}/>')
             if state in RCU:
-                parts.append(f'<rect class="over" fill="url(#{prefix}rcu)" {data} {box}/>')
-        for number in life.events:
-            mark(trace.events[number], y + ROW // 2, "life")
-        parts.append("</g>")
-        y += ROW
-    y += 10
-    parts.append(f'<path class="rule strong" d="M0 {y - 4.5}H{right}"/>')
-    label("grace periods" if trace.grace_periods else "waits for RCU")
-    parts += ['<g class="plot">'] + grace_periods(trace, y, scale) + ["</g>"]
-    y += ROW
-    cpu = None
-    for place in places:
-        if place[0] != cpu:
-            parts.append(f'<path class="rule" d="M0 {y + 0.5}H{right}"/>')
-        cpu = place[0]
-        label(f"CPU {cpu}, {CONTEXT_NAMES[place[1]]}")
-        parts.append(f'<path class="lane" d="M{LABELS} {y + ROW // 2}H{right}"/><g class="plot">')
-        for event in trace.events:
-            if (event.cpu, event.context) == place:
-                mark(event, y + ROW // 2, "place")
-        parts.append("</g>")
-        y += ROW
-    parts.insert(0, f'<g class="axis">{axis(trace, scale, y)}</g>')
+                yield f'<rect class="over" fill="url(#{self.prefix}rcu)" {place}/>'
+
+    def lives(self):
+        for life in self.trace.rows():
+            if life.kind != "child":
+                self.rule()
+            marks = [self.mark(self.trace.events[number], "life") for number in life.events]
+            self.row(life.label, life.kind, list(self.bars(life)) + marks)
+
+    def processors(self):
+        self.row("grace periods" if self.trace.grace_periods else "waits for RCU", "",
+                 grace_periods(self.trace, self.y, self.scale))
+        cpu = None
+        for place in lanes(self.trace):
+            if place[0] != cpu:
+                self.rule()
+            cpu = place[0]
+            self.parts.append(f'<path class="lane" d="M{LABELS} {self.y + ROW // 2}H{self.right}"/>')
+            self.row(f"CPU {cpu}, {CONTEXT_NAMES[place[1]]}", "",
+                     [self.mark(event, "place") for event in self.trace.events if (event.cpu, event.context) == place])
+
+
+def timeline(trace, width, by_time, prefix=""):
+    """(markup, height) of the lives and of the processors. data-a and data-b are the events that a bar begins
+    and ends with, data-i the event of a mark: the page moves them when it zooms."""
+    drawing = Drawing(trace, width, by_time, prefix)
+    # Below many lives nobody would find the processors.
+    blocks = [drawing.lives, drawing.processors]
+    for number, block in enumerate(reversed(blocks) if len(trace.lives) > 40 else blocks):
+        if number:
+            drawing.y += 5
+            drawing.rule("strong")
+            drawing.y += 5
+        block()
+    height = drawing.y
     clip = (f'<clipPath id="{prefix}clip"><rect x="{LABELS - 8}" y="0" width="{width - LABELS + 8}" '
-            f'height="{y + 20}"/></clipPath>')
-    return clip + "".join(parts), y + 24
+            f'height="{height + 20}"/></clipPath>')
+    return f'{clip}<g class="axis">{axis(trace, drawing.scale, height)}</g>' + "".join(drawing.parts), height + 24
 
 
 def moment_text(trace, event):

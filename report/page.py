@@ -125,7 +125,7 @@ def page(trace, meaning, bench, title):
 {text_of("style.css")}{text_of("page.css")}</style></head>
 <body><h1>{escape(title)}</h1>
 <p class="soft">Each line is the life of one cache (or of its root, or its group): bars are its states, marks the events
-that lead from one to the next, by the context that they happened in. Below, the same events by CPU.</p>
+that lead from one to the next, by the context that they happened in. The other lines have the same events by CPU and context.</p>
 {cards(trace)}{notes}
 <h2>Lives</h2>
 <div class="tools"><button id="time" aria-pressed="{str(by_time).lower()}">by time</button>

@@ -7,6 +7,7 @@
 
 top=$here/kmemcg-top
 [ -r "$top" ] || top=$here/../scripts/kmemcg-top
+[ -r "$top" ] || skip_all "kmemcg-top is not there"
 
 # shown OPTION…: $scratch/shown is the screen.
 shown() { sh "$top" --once --interval 0 "$@" >"$scratch/shown" 2>&1 || fail "status $?: $(cat "$scratch/shown")"; }
