@@ -10,7 +10,7 @@ VERSION ?= 7.3.4
 
 kernel := --version $(VERSION) --flavour $(KERNEL)
 
-.PHONY: modules clean demo check check-all bench model mutants shell lint doc help
+.PHONY: modules clean demo check check-all bench model mutants shell lint doc upstream help
 
 modules:
 	@scripts/need-rust $(KDIR)
@@ -47,6 +47,9 @@ lint:
 doc:
 	@scripts/doc --kdir "$$(scripts/kernel $(kernel))" $(if $(PRIVATE),--private)
 
+upstream:
+	@scripts/upstream --version $(VERSION) | scripts/ktap
+
 shell:
 	@scripts/shell $(kernel)
 
@@ -62,6 +65,7 @@ make model      search a model of the protocol to the end (QUICK=1: its small in
 make shell      that machine with the module loaded, and a shell
 make lint       rustfmt, clippy, shellcheck, checkpatch, and our own rules (FIX=1 formats)
 make doc        the documentation of the code, in doc/ (PRIVATE=1: of what is private, too)
+make upstream   the abstractions as patches for the kernel tree, in out/upstream, tried there
 make clean      remove what "make" left here
 
 VERSION=7.3.4 and KERNEL=cloud-amd64 choose the kernel: amd64, rt, debug, uml; scripts/kernel --list
