@@ -10,7 +10,7 @@ VERSION ?= 7.3.4
 
 kernel := --version $(VERSION) --flavour $(KERNEL)
 
-.PHONY: deb modules clean demo check check-all bench report model mutants shell lint doc rust-analyzer help
+.PHONY: deb modules clean demo check check-all bench report model mutants shell lint doc rust-analyzer upstream help
 
 modules:
 	@scripts/need-rust $(KDIR)
@@ -56,6 +56,9 @@ rust-analyzer:
 deb:
 	@scripts/deb
 
+upstream:
+	@scripts/upstream --version $(VERSION) | scripts/ktap
+
 shell:
 	@scripts/shell $(kernel)
 
@@ -74,6 +77,7 @@ make lint       rustfmt, clippy, shellcheck, checkpatch, and our own rules (FIX=
 make doc        the documentation of the code, in doc/ (PRIVATE=1: of what is private, too)
 make rust-analyzer  rust-project.json, from which an editor knows the crate
 make deb        a Debian package, by which DKMS builds the module for stock kernels
+make upstream   the abstractions as patches for the kernel tree, in out/upstream, tried there
 make clean      remove what "make" left here
 
 VERSION=7.3.4 and KERNEL=cloud-amd64 choose the kernel: amd64, rt, debug, uml; scripts/kernel --list

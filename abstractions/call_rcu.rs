@@ -10,14 +10,15 @@
 //!
 //! Callbacks are queued through [`Callbacks`], which are had from the handle of the module's
 //! [`unload::Anchor`]. Whether that is closed, and the queueing, are one RCU read-side critical
-//! section; the drop of the anchor first closes, then waits for such sections, then for all callbacks
-//! that were queued.
+//! section; the drop of the anchor first closes, then waits for such sections, then for all
+//! callbacks that were queued.
 //!
 //! # Examples
 //!
 //! ```
 //! use kernel::{prelude::*, sync::Arc};
-//! use rust_kmemcg::{abstractions::call_rcu::*, impl_has_rcu_head};
+//! use rust_kmemcg::abstractions::{call_rcu::*, unload};
+//! use rust_kmemcg::impl_has_rcu_head;
 //!
 //! #[pin_data]
 //! struct Entry {
@@ -33,15 +34,16 @@
 //!     fn run(_this: Arc<Self>, _cx: InCallback<'_>) {} // Softirq: must not sleep.
 //! }
 //!
-//! fn example(callbacks: &Callbacks) -> Result {
+//! fn example(module: &unload::Handle) -> Result {
 //!     let entry = Arc::pin_init(pin_init!(Entry { rcu <- RcuHead::new() }), GFP_KERNEL)?;
-//!     callbacks.call(entry).map_err(|_| EBUSY)
+//!     Callbacks::new(module).call(entry).map_err(|_| EBUSY)
 //! }
+//! # assert_eq!(unload::scope(example), Ok(()));
 //! ```
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
-use super::{preempt, rcu_slot::Retired, unload};
+use crate::abstractions::{preempt, rcu_slot::Retired, unload};
 use core::{marker::PhantomData, mem::ManuallyDrop};
 use kernel::{
     bindings,

@@ -14,11 +14,13 @@
 //!         _ => GFP_ATOMIC,
 //!     }
 //! }
+//! # assert_eq!(Context::current(), Context::Task);
+//! # assert!(KBox::new(42, flags()).is_ok());
 //! ```
 //!
 //! C header: [`include/linux/preempt.h`](srctree/include/linux/preempt.h)
 
-use super::helpers;
+use crate::abstractions::helpers;
 use kernel::fmt;
 
 /// What the CPU is doing.
@@ -54,7 +56,8 @@ impl Context {
     }
 }
 
-/// May this code call what demands that interrupts are enabled, as the bulk calls of slab caches do?
+/// May this code call what demands that interrupts are enabled, as the bulk calls of slab caches
+/// do?
 #[inline]
 pub fn interrupts_enabled() -> bool {
     // SAFETY: Reads the flags of this CPU; there is nothing to be upheld.

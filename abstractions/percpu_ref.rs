@@ -11,14 +11,15 @@
 //! receives it. So a [`Guard`], which stands for one reference, keeps the structure alive, although
 //! it costs no shared cache line.
 //!
-//! On PREEMPT_RT, where spinlocks sleep, "any context" is any but a hard interrupt: for a kill, and for
-//! a put that may be the last one.
+//! On PREEMPT_RT, where spinlocks sleep, "any context" is any but a hard interrupt: for a kill,
+//! and for a put that may be the last one.
 //!
 //! # Examples
 //!
 //! ```
 //! use kernel::{prelude::*, sync::Arc};
-//! use rust_kmemcg::{abstractions::{percpu_ref::*, unload}, impl_has_percpu_ref};
+//! use rust_kmemcg::abstractions::{percpu_ref::*, unload};
+//! use rust_kmemcg::impl_has_percpu_ref;
 //!
 //! #[pin_data]
 //! struct Session {
@@ -45,15 +46,16 @@
 //!     drop(guard); // After a grace period: the last one, `release()` runs here.
 //!     Ok(())
 //! }
+//! # assert_eq!(unload::scope(example), Ok(()));
 //! ```
 //!
 //! A count that was killed calls into the module once more, after a grace period or when the last
-//! reference is put. So it has a [`Hold`](unload::Hold) on the module from its start until that call
-//! has returned: who never kills a count, or forgets a guard, makes `rmmod` wait for ever.
+//! reference is put. So it has a [`Hold`](unload::Hold) on the module from its start until that
+//! call has returned: who never kills a count, or forgets a guard, makes `rmmod` wait for ever.
 //!
 //! C header: [`include/linux/percpu-refcount.h`](srctree/include/linux/percpu-refcount.h)
 
-use super::{gfp, helpers, rcu_slot::Reader, unload};
+use crate::abstractions::{gfp, helpers, rcu_slot::Reader, unload};
 use core::{
     cell::UnsafeCell,
     marker::PhantomData,
@@ -104,8 +106,8 @@ const KILLING: u64 = 3;
 const KILLED: u64 = 4;
 const RESURRECTING: u64 = 5;
 const SWITCHING: u64 = 6;
-// Killed while switching: whoever switches kills it afterwards. So does he with the other one, and has
-// that confirmed.
+// Killed while switching: whoever switches kills it afterwards. So does he with the other one, and
+// has that confirmed.
 const SWITCHING_KILLED: u64 = 7;
 const SWITCHING_CONFIRMED: u64 = 8;
 const PHASE: u64 = 15;
@@ -165,19 +167,20 @@ pub trait Release: HasPercpuRef {
     /// Called once for each start, when the count reaches zero after a kill, by whoever put the
     /// last reference.
     ///
-    /// Context: any, hard irq included (not on PREEMPT_RT); an RCU read-side critical section. Must not sleep. So it
-    /// must not drop the last [`Arc`] of a type whose destructor sleeps: pass it on.
+    /// Context: any, hard irq included (not on PREEMPT_RT); an RCU read-side critical section.
+    /// Must not sleep. So it must not drop the last [`Arc`] of a type whose destructor sleeps:
+    /// pass it on.
     fn release(this: Arc<Self>);
 }
 
 /// What happens when a kill is seen by all CPUs.
 pub trait Confirm: Release {
-    /// Called once for each [`PercpuRef::kill_and_confirm`], when no live reference can be taken any
-    /// more; the count is still above zero.
+    /// Called once for each [`PercpuRef::kill_and_confirm`], when no live reference can be taken
+    /// any more; the count is still above zero.
     ///
-    /// Context: softirq, or that of the caller of the kill, where the count was atomic already; then
-    /// with a lock held that all counts share. So it must not sleep, and must not call anything of a
-    /// [`PercpuRef`].
+    /// Context: softirq, or that of the caller of the kill, where the count was atomic already;
+    /// then with a lock held that all counts share. So it must not sleep, and must not call
+    /// anything of a [`PercpuRef`].
     fn confirmed(&self);
 }
 
@@ -211,7 +214,8 @@ impl<T: Release> PercpuRef<T> {
         })
     }
 
-    /// Makes an idle count live. It owns a clone of `this`, and the hold, until the release callback.
+    /// Makes an idle count live. It owns a clone of `this`, and the hold, until the release
+    /// callback.
     ///
     /// Stands on `percpu_ref_reinit()`. Context: may sleep.
     ///
@@ -247,8 +251,8 @@ impl<T: Release> PercpuRef<T> {
         }
     }
 
-    /// Takes a live reference where the count is per-CPU, the common case in the fewest instructions;
-    /// none says nothing. For somebody who is an RCU reader anyway. Context: any.
+    /// Takes a live reference where the count is per-CPU, the common case in the fewest
+    /// instructions; none says nothing. For somebody who is an RCU reader anyway. Context: any.
     #[inline]
     pub fn tryget_percpu(this: &T, _reader: &impl Reader) -> Option<Guard<T>> {
         let refs = this.percpu_ref().inner.get();
@@ -282,15 +286,15 @@ impl<T: Release> PercpuRef<T> {
     /// [`start`](Self::start) or [`resurrect`](Self::resurrect) is at work on it. Stands on
     /// `percpu_ref_kill()`. Context: any; does not wait. The callback may run before it returns.
     ///
-    /// While the count is being switched ([`switch_to_atomic`](Self::switch_to_atomic)), the kill is put
-    /// off: who switches does it in the end, and live references can be taken until then.
+    /// While the count is being switched ([`switch_to_atomic`](Self::switch_to_atomic)), the kill
+    /// is put off: who switches does it in the end, and live references can be taken until then.
     pub fn kill(&self) -> bool {
         self.kill_or_leave(SWITCHING_KILLED, None)
     }
 
     /// As [`kill`](Self::kill), and calls [`Confirm::confirmed`] when no CPU can take a live
-    /// reference any more. Context: any; does not wait. While the count is being switched it is put off,
-    /// like the kill.
+    /// reference any more. Context: any; does not wait. While the count is being switched it is
+    /// put off, like the kill.
     pub fn kill_and_confirm(&self) -> bool
     where
         T: Confirm,
@@ -335,8 +339,8 @@ impl<T> PercpuRef<T> {
         self.phase.cmpxchg(transition, ended, Full).is_ok()
     }
 
-    /// Makes a live count atomic, killed or not, until [`switch_to_percpu`](Self::switch_to_percpu),
-    /// and waits until it is.
+    /// Makes a live count atomic, killed or not, until
+    /// [`switch_to_percpu`](Self::switch_to_percpu), and waits until it is.
     ///
     /// False where the count is not live; nothing was changed then. Stands on
     /// `percpu_ref_switch_to_atomic_sync()`. Context: may sleep.
@@ -355,8 +359,8 @@ impl<T> PercpuRef<T> {
         self.switch(|refs| unsafe { bindings::percpu_ref_switch_to_percpu(refs) })
     }
 
-    /// Kills a live count. One that is being switched is brought to `later`, and left to who switches
-    /// it.
+    /// Kills a live count. One that is being switched is brought to `later`, and left to who
+    /// switches it.
     fn kill_or_leave(&self, later: u64, confirm: bindings::percpu_ref_func_t) -> bool {
         // Goes round only where somebody else changed the phase meanwhile.
         loop {
@@ -378,7 +382,8 @@ impl<T> PercpuRef<T> {
         // below instead, without it.
         // SAFETY: Initialised; live, so not killed yet, and nobody else gets here before the
         // count was started or resurrected anew. So the count is not zero; the reference that is
-        // taken is put. The count keeps the `T` alive until `confirm`, which is for a `T`, has returned.
+        // taken is put. The count keeps the `T` alive until `confirm`, which is for a `T`, has
+        // returned.
         unsafe {
             helpers::rust_kmemcg_percpu_ref_get(self.inner.get());
             bindings::percpu_ref_kill_and_confirm(self.inner.get(), confirm);
@@ -389,8 +394,8 @@ impl<T> PercpuRef<T> {
         true
     }
 
-    /// Changes the mode in a phase of its own: C would make a kill wait for the switch, and a kill must
-    /// not sleep. So a kill meanwhile is left to us.
+    /// Changes the mode in a phase of its own: C would make a kill wait for the switch, and a kill
+    /// must not sleep. So a kill meanwhile is left to us.
     fn switch(&self, f: impl FnOnce(*mut bindings::percpu_ref)) -> bool {
         let Some(switching) = self.transition(LIVE, SWITCHING) else {
             return false;
@@ -411,7 +416,8 @@ impl<T> PercpuRef<T> {
         true
     }
 
-    /// Is the count zero? False while it is per-CPU. Stands on `percpu_ref_is_zero()`. Context: any.
+    /// Is the count zero? False while it is per-CPU. Stands on `percpu_ref_is_zero()`. Context:
+    /// any.
     pub fn is_zero(&self) -> bool {
         // SAFETY: Initialised, by the type invariants.
         unsafe { bindings::percpu_ref_is_zero(self.inner.get()) }
@@ -420,8 +426,8 @@ impl<T> PercpuRef<T> {
     /// How many references there are, the one of a live count itself not among them: a snapshot,
     /// exact where nobody takes or puts any. Context: any; adds up all CPUs.
     pub fn count(&self) -> usize {
-        // SAFETY: Initialised, by the type invariants. What it reads stays until `percpu_ref_exit()`,
-        // since the count can be started anew (`PERCPU_REF_ALLOW_REINIT`).
+        // SAFETY: Initialised, by the type invariants. What it reads stays until
+        // `percpu_ref_exit()`, since the count can be started anew (`PERCPU_REF_ALLOW_REINIT`).
         let all = unsafe { helpers::rust_kmemcg_percpu_ref_count(self.inner.get()) };
         let own = matches!(
             self.phase.load(Relaxed) & PHASE,

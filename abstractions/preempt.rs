@@ -4,7 +4,8 @@
 //!
 //! RCU grace periods wait for regions with preemption disabled as they wait for `rcu_read_lock()`.
 //! Where readers can be preempted (`CONFIG_PREEMPT_RCU`) that is two calls, and this two
-//! instructions; where they cannot, both are nothing. So it is for the few instructions of a lookup.
+//! instructions; where they cannot, both are nothing. So it is for the few instructions of a
+//! lookup.
 //!
 //! # Examples
 //!
@@ -16,11 +17,12 @@
 //!     let guard = preempt::disable();
 //!     slot.load(&guard).copied()
 //! }
+//! # assert_eq!(answer(&RcuSlot::new()), None);
 //! ```
 //!
 //! C header: [`include/linux/preempt.h`](srctree/include/linux/preempt.h)
 
-use super::{helpers, rcu_slot::Reader};
+use crate::abstractions::{helpers, rcu_slot::Reader};
 use kernel::types::NotThreadSafe;
 
 /// Preemption is disabled until this is dropped. The code must not sleep.

@@ -26,6 +26,7 @@
 //!     let _arc = retired.into_arc(); // Waits for a grace period.
 //!     Ok(())
 //! }
+//! # assert_eq!(example(), Ok(()));
 //! ```
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)

@@ -4,24 +4,26 @@
 //!
 //! A value whose drop waits can be forgotten: `mem::forget`, a static, a cycle of `Arc`s. What it
 //! would have waited for then calls code that is gone. So in this crate waiting in a drop is never
-//! what keeps the module: whatever has its code called by others (a workqueue, a folder of debugfs, a
-//! count that is not released yet) has a [`Hold`] as long as that can happen, and the module's
-//! [`Anchor`] waits for all of them. Where something was forgotten, `rmmod` waits for ever; it never
-//! frees code that somebody may run.
+//! what keeps the module: whatever has its code called by others (a workqueue, a folder of
+//! debugfs, a count that is not released yet) has a [`Hold`] as long as that can happen, and the
+//! module's [`Anchor`] waits for all of them. Where something was forgotten, `rmmod` waits for
+//! ever; it never frees code that somebody may run.
 //!
 //! The anchor itself cannot be forgotten, as it is pinned in the memory of the module: in the
-//! structure that `module!` keeps. What is pinned must be dropped before its memory goes; that is what
-//! pinning means. (There is one exception, even from safe code: a module that wraps the anchor, in that
-//! very structure, in what never drops its content: `Opaque`, `MaybeUninit`.) Its drop
+//! structure that `module!` keeps. What is pinned must be dropped before its memory goes; that is
+//! what pinning means. (There is one exception, even from safe code: a module that wraps the
+//! anchor, in that very structure, in what never drops its content: `Opaque`, `MaybeUninit`.) Its
+//! drop
 //!
 //! 1. closes: from here no hold is given out, and no RCU callback queued;
 //! 2. waits until there is no hold;
 //! 3. waits for those who were in an RCU read-side critical section (`synchronize_rcu()`): the last
-//!    steps of who let go of the last hold in one, and those who had looked whether it is closed, and
-//!    were about to queue a callback;
+//!    steps of who let go of the last hold in one, and those who had looked whether it is closed,
+//!    and were about to queue a callback;
 //! 4. waits for all callbacks that were queued (`rcu_barrier()`).
 //!
-//! A hold protects the code of the module whose anchor gave it out, so that is the one to ask for it.
+//! A hold protects the code of the module whose anchor gave it out, so that is the one to ask for
+//! it.
 //!
 //! # Examples
 //!
@@ -47,15 +49,15 @@
 //!
 //! C header: [`include/linux/module.h`](srctree/include/linux/module.h)
 
-use super::{
+use crate::abstractions::{
     helpers,
     wait_group::{Member, WaitGroup},
 };
 use core::marker::{PhantomData, PhantomPinned};
 use kernel::{prelude::*, sync::rcu, ModuleMetadata};
 
-/// Waits, when it is dropped, until nobody calls the code of the module `M`; see the comment of this
-/// file.
+/// Waits, when it is dropped, until nobody calls the code of the module `M`; see the comment of
+/// this file.
 ///
 /// Its place is the module's own structure, as the last field, so that what has holds is dropped
 /// before. Context of the drop: may sleep.
@@ -95,11 +97,41 @@ impl<M: ModuleMetadata> Anchor<M> {
 #[pinned_drop]
 impl<M: ModuleMetadata> PinnedDrop for Anchor<M> {
     fn drop(self: Pin<&mut Self>) {
-        self.handle.0.close();
-        self.handle.0.wait();
-        rcu::synchronize_rcu();
-        rcu::rcu_barrier();
+        self.handle.end();
     }
+}
+
+/// Calls `f` with a handle that gives out holds until `f` returns, and then waits for all of them
+/// as the drop of an [`Anchor`] does: for tests and examples, which have no module of their own.
+///
+/// Context: may sleep.
+///
+/// # Errors
+///
+/// `ENOMEM`, and those of `f`.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::prelude::*;
+/// use rust_kmemcg::abstractions::unload::{self, Handle};
+///
+/// fn example() -> Result<Handle> {
+///     let mut handle = None;
+///     unload::scope(|module| {
+///         handle = Some(module.clone());
+///         module.hold().map(drop)
+///     })?;
+///     handle.ok_or(EINVAL)
+/// }
+/// # assert_eq!(example().and_then(|handle| handle.hold().map(drop)), Err(ENODEV));
+/// ```
+pub fn scope(f: impl FnOnce(&Handle) -> Result) -> Result {
+    let handle = Handle(WaitGroup::new()?);
+    let result = f(&handle);
+    // Before this returns, to code of the same module.
+    handle.end();
+    result
 }
 
 /// Does that lie in the memory of the module `M`, which goes with it?
@@ -123,6 +155,14 @@ impl Handle {
         self.0.try_join().map(Hold).ok_or(ENODEV)
     }
 
+    /// Gives out no more, and waits until nobody runs by one.
+    fn end(&self) {
+        self.0.close();
+        self.0.wait();
+        rcu::synchronize_rcu();
+        rcu::rcu_barrier();
+    }
+
     /// Is the [`Anchor`] being dropped, or was it? If not, it waits for an RCU read-side critical
     /// section that the caller is in. Context: any.
     pub(super) fn is_closed(&self) -> bool {
@@ -132,9 +172,9 @@ impl Handle {
 
 /// Keeps the code of the module until it is dropped.
 ///
-/// Who has one can always have another: a clone. Context of the drop: any but NMI. Whoever drops the
-/// last one and returns through code of the module does so in an RCU read-side critical section, or
-/// is waited for otherwise.
+/// Who has one can always have another: a clone. Context of the drop: any but NMI. Whoever drops
+/// the last one and returns through code of the module does so in an RCU read-side critical
+/// section, or is waited for otherwise.
 #[must_use = "the module may go when it is dropped"]
 #[derive(Clone)]
 pub struct Hold(#[allow(dead_code)] Member);

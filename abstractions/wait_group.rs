@@ -20,6 +20,7 @@
 //!     assert!(group.try_join().is_none());
 //!     Ok(())
 //! }
+//! # assert_eq!(example(), Ok(()));
 //! ```
 
 use kernel::{

@@ -22,11 +22,12 @@
 //!     queue.flush();
 //!     Ok(()) // Dropped here: drained and destroyed.
 //! }
+//! # assert_eq!(unload::scope(example), Ok(()));
 //! ```
 //!
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 
-use super::{
+use crate::abstractions::{
     unload,
     wait_group::{Member, WaitGroup},
 };
@@ -120,8 +121,8 @@ impl Options {
 /// A workqueue that is drained and destroyed when it is dropped.
 ///
 /// The drop waits for delayed items too, as long as their delay is. It sleeps, and must not happen
-/// in a work item of the queue itself: it would wait for itself. A queue that is never dropped keeps
-/// its module for ever: `rmmod` waits.
+/// in a work item of the queue itself: it would wait for itself. A queue that is never dropped
+/// keeps its module for ever: `rmmod` waits.
 ///
 /// # Invariants
 ///
@@ -147,8 +148,8 @@ impl OwnedQueue {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; `EINVAL` where more than `WQ_MAX_ACTIVE` items are to run at a time, or the name is
-    /// longer than the kernel keeps (31 bytes); `ENODEV` where the module is being unloaded.
+    /// `ENOMEM`; `EINVAL` where more than `WQ_MAX_ACTIVE` items are to run at a time, or the name
+    /// is longer than the kernel keeps (31 bytes); `ENODEV` where the module is being unloaded.
     pub fn new(name: &CStr, options: Options, module: &unload::Handle) -> Result<Self> {
         /// `WQ_NAME_LEN`: C cuts a name that is longer.
         const NAME_LEN: usize = 32;
@@ -282,9 +283,9 @@ impl Drop for OwnedQueue {
 
 /// Takes an item off whatever queue it is on, and returns the reference that the queue had.
 ///
-/// None where it was not queued: it may be running. Stands on `cancel_work()`. Context: any but NMI.
-/// Not for the in-tree delayed items: while the timer of one is pending, C spins here, and for ever
-/// where interrupts are disabled.
+/// None where it was not queued: it may be running. Stands on `cancel_work()`. Context: any but
+/// NMI. Not for the in-tree delayed items: while the timer of one is pending, C spins here, and
+/// for ever where interrupts are disabled.
 pub fn cancel<T, const ID: u64>(item: &Arc<T>) -> Option<Arc<T>>
 where
     T: WorkItem<ID, Pointer = Arc<T>> + HasWork<T, ID>,
@@ -294,8 +295,8 @@ where
     unsafe { reclaim(item, bindings::cancel_work(raw_work::<T, ID>(item))) }
 }
 
-/// As [`cancel`], and waits until the item is not running either. Who queues it meanwhile gets it back
-/// as if it were queued.
+/// As [`cancel`], and waits until the item is not running either. Who queues it meanwhile gets it
+/// back as if it were queued.
 ///
 /// Stands on `cancel_work_sync()`. Context: may sleep; not in the item itself.
 pub fn cancel_sync<T, const ID: u64>(item: &Arc<T>) -> Option<Arc<T>>

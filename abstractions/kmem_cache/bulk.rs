@@ -15,8 +15,8 @@ use kernel::{alloc::Flags, prelude::*};
 ///
 /// # Invariants
 ///
-/// The pointers in `memory` are initialised, were allocated from the cache of `owner`, and belong to
-/// this `Bulk`.
+/// The pointers in `memory` are initialised, were allocated from the cache of `owner`, and belong
+/// to this `Bulk`.
 pub struct Bulk<'a, O: Owner> {
     memory: &'a mut [MaybeUninit<*mut u8>],
     owner: O,

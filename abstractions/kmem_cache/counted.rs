@@ -24,27 +24,25 @@
 //!    hold references of the count, not `Arc`s. So this drop runs the destructor of the cache:
 //!    `kmem_cache_destroy()`, and after it `percpu_ref_exit()`.
 //!
-//! On PREEMPT_RT `kmem_cache_free()` itself is not legal in a hard interrupt, so there "any context"
-//! leaves that one out.
+//! On PREEMPT_RT `kmem_cache_free()` itself is not legal in a hard interrupt, so there "any
+//! context" leaves that one out.
 //!
 //! Why no object can be alive in step 5: each holds a reference, so the count was not zero, so
 //! step 4 did not happen. Why step 5 happens once: the count owned one `Arc`, and step 4 took it.
 //!
 //! Why the code of all this is still there: the count has a [`Hold`](unload::Hold) on the module
-//! until step 4 has returned, and the worker's queue, which belongs to a [`Reaper`], has another one.
-//! Dropping the reaper waits until the last of its caches is destroyed and the work that did it has
-//! returned; and one that is never dropped keeps the module.
+//! until step 4 has returned, and the worker's queue, which belongs to a [`Reaper`], has another
+//! one. Dropping the reaper waits until the last of its caches is destroyed and the work that did
+//! it has returned; and one that is never dropped keeps the module.
 
 use super::{layout_of, Object, Options, Owner, RawCache};
-use crate::{
-    abstractions::{
-        percpu_ref::{Guard, PercpuRef, Release},
-        unload,
-        wait_group::{Member, WaitGroup},
-        workqueue::{self, OwnedQueue},
-    },
-    impl_has_percpu_ref,
+use crate::abstractions::{
+    percpu_ref::{Guard, PercpuRef, Release},
+    unload,
+    wait_group::{Member, WaitGroup},
+    workqueue::{Options as QueueOptions, OwnedQueue},
 };
+use crate::impl_has_percpu_ref;
 use core::marker::PhantomData;
 use kernel::{
     alloc::Flags,
@@ -74,6 +72,7 @@ use kernel::{
 ///     drop(object); // In a hard interrupt, for all it cares.
 ///     Ok(())
 /// }
+/// # assert_eq!(unload::scope(example), Ok(()));
 /// ```
 ///
 /// A `T` that holds objects or a cache of its own type must say by itself that it is `Send`: the
@@ -87,8 +86,8 @@ pub struct CountedCache<T: Send + 'static>(Hold<T>);
 /// An object that keeps its cache alive.
 pub type CountedObject<T> = Object<T, Hold<T>>;
 
-/// A reference on a counted cache. Gives no way to the count, nor to another reference: who could start
-/// it anew, or allocate by it, would keep the cache for ever.
+/// A reference on a counted cache. Gives no way to the count, nor to another reference: who could
+/// start it anew, or allocate by it, would keep the cache for ever.
 pub struct Hold<T: Send + 'static>(Guard<Counted<T>>);
 
 impl<T: Send + 'static> Hold<T> {
@@ -219,8 +218,8 @@ impl<T: Send + 'static> Drop for CountedCache<T> {
 /// Destroys the caches of a module.
 ///
 /// Dropping it waits until all of them are destroyed: so until the last object is dropped. Context
-/// of the drop: may sleep; not in an object's destructor. One that is never dropped keeps its module
-/// for ever: `rmmod` waits.
+/// of the drop: may sleep; not in an object's destructor. One that is never dropped keeps its
+/// module for ever: `rmmod` waits.
 pub struct Reaper(Arc<Shared>);
 
 struct Shared {
@@ -237,7 +236,7 @@ impl Reaper {
     ///
     /// `ENOMEM`. `ENODEV`: the module is being unloaded.
     pub fn new(name: &CStr, module: &unload::Handle) -> Result<Self> {
-        let options = workqueue::Options::unbound().mem_reclaim();
+        let options = QueueOptions::unbound().mem_reclaim();
         let shared = Shared {
             queue: OwnedQueue::new(name, options, module)?,
             caches: WaitGroup::new()?,

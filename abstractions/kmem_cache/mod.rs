@@ -32,6 +32,7 @@
 //!     drop(session); // `Session` is dropped, the memory goes back to the cache.
 //!     Ok(())
 //! }
+//! # assert_eq!(example(), Ok(()));
 //! ```
 //!
 //! C header: [`include/linux/slab.h`](srctree/include/linux/slab.h)

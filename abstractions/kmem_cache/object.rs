@@ -64,8 +64,8 @@ macro_rules! impl_has_cache {
 
 /// A reference on what has a cache, for an object of that cache.
 ///
-/// Made of a [`Guard`], and no way back to one: who has an object cannot take the reference out of it,
-/// clone it, or start the count anew by it.
+/// Made of a [`Guard`], and no way back to one: who has an object cannot take the reference out of
+/// it, clone it, or start the count anew by it.
 pub struct Reference<C: HasCache + Release>(Guard<C>);
 
 impl<C: HasCache + Release> From<Guard<C>> for Reference<C> {
@@ -394,7 +394,8 @@ impl Default for KfreeRcuHead {
 ///
 /// # Safety
 ///
-/// [`kfree_rcu_head`](Self::kfree_rcu_head) returns the field of `self` at [`OFFSET`](Self::OFFSET).
+/// [`kfree_rcu_head`](Self::kfree_rcu_head) returns the field of `self` at
+/// [`OFFSET`](Self::OFFSET).
 pub unsafe trait HasKfreeRcuHead {
     /// How far into the object the field is, in bytes: less than 4096.
     const OFFSET: usize;
@@ -442,8 +443,8 @@ impl<T: HasKfreeRcuHead, O: Owner> Object<T, O> {
         // SAFETY: Valid, by the type invariants of `Object`.
         let head = unsafe { ptr.as_ref() }.kfree_rcu_head().0.get();
         // SAFETY: The pointer is that of a live object of a slab, which `kfree()` accepts; the
-        // head is a field of it, near enough to its beginning, and nobody else writes it. Who still looks at the object does so
-        // under RCU.
+        // head is a field of it, near enough to its beginning, and nobody else writes it. Who
+        // still looks at the object does so under RCU.
         unsafe { bindings::kvfree_call_rcu(head, ptr.as_ptr().cast()) };
         drop(owner);
     }

@@ -90,7 +90,8 @@ impl Options {
         self
     }
 
-    /// Per-CPU arrays (sheaves) of at least this many objects. Implies [`no_merge`](Self::no_merge).
+    /// Per-CPU arrays (sheaves) of at least this many objects. Implies
+    /// [`no_merge`](Self::no_merge).
     pub const fn sheaf_capacity(mut self, objects: u32) -> Self {
         self.sheaf_capacity = objects;
         self

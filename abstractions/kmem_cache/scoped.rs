@@ -10,10 +10,10 @@ use kernel::{alloc::Flags, prelude::*};
 ///
 /// Dropping it destroys the cache; no object can be left then. Context of the drop: may sleep.
 ///
-/// An object that was forgotten (`mem::forget`) lets the cache be dropped nevertheless. Its memory is
-/// not used for anything else then. Mostly the kernel notices, says so in a warning and leaks the
-/// cache, too; it does not where the object is KFENCE's (who reports any later use of it), or in a full
-/// slab without `CONFIG_SLUB_DEBUG`.
+/// An object that was forgotten (`mem::forget`) lets the cache be dropped nevertheless. Its memory
+/// is not used for anything else then. Mostly the kernel notices, says so in a warning and leaks
+/// the cache, too; it does not where the object is KFENCE's (who reports any later use of it), or
+/// in a full slab without `CONFIG_SLUB_DEBUG`.
 ///
 /// # Examples
 ///
@@ -30,6 +30,7 @@ use kernel::{alloc::Flags, prelude::*};
 ///     cache.shrink();
 ///     Ok(())
 /// }
+/// # assert_eq!(example(), Ok(()));
 /// ```
 ///
 /// # Invariants

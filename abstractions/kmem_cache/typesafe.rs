@@ -61,6 +61,7 @@ pub trait Typesafe: Send + Sync + 'static {
 ///     let _still_ours = found.key.load(Relaxed) == 7;
 ///     Ok(())
 /// }
+/// # assert_eq!(example(), Ok(()));
 /// ```
 ///
 /// # Invariants
@@ -173,7 +174,8 @@ type Invariant<T> = fn(T) -> T;
 ///
 /// # Invariants
 ///
-/// `ptr` is null or an object that a [`Published`] owns, which clears it before it frees the object.
+/// `ptr` is null or an object that a [`Published`] owns, which clears it before it frees the
+/// object.
 pub struct TypesafeSlot<'a, T: Typesafe> {
     ptr: Atomic<*mut T>,
     // Invariant in `'a`: the slot does not outlive the cache.
