@@ -16,6 +16,7 @@ use crate::{
 use core::{alloc::Layout, ptr};
 use kernel::{
     prelude::*,
+    str::CString,
     sync::{new_spinlock_irq, Arc, SpinLockIrq},
 };
 
@@ -325,8 +326,9 @@ fn last_drop_from_both_cpus() -> Result {
     DROPS.set(0);
     let reaper = Reaper::new(c"kmemcg_test_race", crate::handle()?)?;
     let mut rounds = KVec::new();
-    for _ in 0..ROUNDS {
-        let cache = CountedCache::<Bell>::new(c"kmemcg_test_race", Options::new(), &reaper)?;
+    for round in 0..ROUNDS {
+        let name = CString::try_from_fmt(fmt!("kmemcg_test_race.{round}"))?;
+        let cache = CountedCache::<Bell>::new(&name, Options::new(), &reaper)?;
         let (a, b) = (
             cache.alloc(Bell(&DROPS), GFP_KERNEL)?,
             cache.alloc(Bell(&DROPS), GFP_KERNEL)?,
@@ -367,7 +369,8 @@ fn many_caches_of_one_reaper() -> Result {
     let mut caches = KVec::new();
     let mut objects = KVec::new();
     for i in 0..30 {
-        let cache = CountedCache::<Bell>::new(c"kmemcg_test_many", Options::new(), &reaper)?;
+        let name = CString::try_from_fmt(fmt!("kmemcg_test_many.{i}"))?;
+        let cache = CountedCache::<Bell>::new(&name, Options::new(), &reaper)?;
         if i % 3 != 0 {
             objects.push(cache.alloc(Bell(&DROPS), GFP_KERNEL)?, GFP_KERNEL)?;
         }

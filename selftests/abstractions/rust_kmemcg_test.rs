@@ -46,7 +46,10 @@ use abstractions::{
 use kernel::{
     prelude::*,
     seq_print,
-    sync::{new_mutex, Arc, Mutex, SetOnce},
+    sync::{
+        atomic::{Acquire, Atomic, Release},
+        new_mutex, Arc, Mutex,
+    },
 };
 
 module! {
@@ -107,11 +110,13 @@ static FILES: [File<Control>; 2] = [
     },
 ];
 
-/// That of the module's anchor, for the tests.
-static HANDLE: SetOnce<Handle> = SetOnce::new();
+/// That of the module's anchor, for the tests; not a clone, which a static would keep for ever.
+static HANDLE: Atomic<*mut Handle> = Atomic::new(core::ptr::null_mut());
 
 fn handle() -> Result<&'static Handle> {
-    HANDLE.as_ref().ok_or(ENODEV)
+    // SAFETY: Null, or pinned in the memory of this module; the file that runs the tests is gone before
+    // it is dropped.
+    unsafe { HANDLE.load(Acquire).as_ref() }.ok_or(ENODEV)
 }
 
 fn hold() -> Result<Hold> {
@@ -136,7 +141,7 @@ impl kernel::InPlaceModule for RustKmemcgTest {
         try_pin_init!(Self {
             anchor <- Anchor::new(),
             _: {
-                HANDLE.populate(anchor.handle().clone());
+                HANDLE.store(core::ptr::from_ref(anchor.handle()).cast_mut(), Release);
             },
             control: Folder::new::<Self>(
                 c"rust_kmemcg_test",
