@@ -238,7 +238,9 @@ fn flush_waits_for_what_is_queued() -> Result {
     }
     queue.flush();
     check_eq!(RUNS.get(), 100);
-    let gate = block(&queue)?;
+    let gate = item(true)?;
+    check!(queue.enqueue(gate.clone()).is_ok());
+    gate.entered.wait_for_completion();
     let flushed = Arc::new(Counter::new(), GFP_KERNEL)?;
     let (tell, flushes) = (flushed.clone(), queue.clone());
     let other = OwnedQueue::new(c"kmemcg_test_other", Options::unbound(), crate::handle()?)?;
