@@ -21,7 +21,9 @@ pub mod control;
 pub mod protocol;
 
 use abstractions::unload;
-use kernel::prelude::*;
+use cgroup::Cgroups;
+use kernel::{prelude::*, sync::Arc};
+use protocol::Kmemcg;
 
 module! {
     type: RustKmemcg,
@@ -36,6 +38,8 @@ module! {
 struct RustKmemcg {
     api: api::Exports,
     control: control::Plane,
+    cgroups: Arc<Cgroups>,
+    kmemcg: Arc<Kmemcg>,
     #[pin]
     anchor: unload::Anchor<Self>,
 }
@@ -44,8 +48,10 @@ impl kernel::InPlaceModule for RustKmemcg {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             anchor <- unload::Anchor::new(),
-            control: control::Plane::new::<Self>(anchor.handle())?,
-            api: api::Exports::new(control.kmemcg(), control.cgroups())?,
+            kmemcg: Arc::pin_init(Kmemcg::new(anchor.handle()), GFP_KERNEL)?,
+            cgroups: Arc::pin_init(Cgroups::new(kmemcg, anchor.handle()), GFP_KERNEL)?,
+            control: control::Plane::new::<Self>(kmemcg, cgroups, anchor.handle())?,
+            api: api::Exports::new(kmemcg, cgroups)?,
         })
     }
 }

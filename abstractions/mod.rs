@@ -4,7 +4,8 @@
 //!
 //! Nothing here knows the protocol; each file could move to `rust/kernel/` as it is. (The one
 //! exception is [`trace`], whose events are this module's own.) All `unsafe` of the module lives
-//! in this room: who trusts it can read the others as ordinary Rust.
+//! in this room, and at the boundary to C in `api/`: who trusts them can read the others as ordinary
+//! Rust.
 //!
 //! Spinlocks are not here: the in-tree `SpinLockIrq` does all that the protocol's gate needs. Its
 //! `lock()` may be called in any context, a hard interrupt too, since it counts how often interrupts

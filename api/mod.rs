@@ -11,7 +11,6 @@
 
 use crate::{
     abstractions::{
-        context::{self, Context},
         gfp,
         kmem_cache::{foreign_layout, Foreign, Options},
         rcu_slot::{RcuSlot, Reader},
@@ -68,15 +67,14 @@ impl Drop for Exports {
     }
 }
 
-/// Runs `f` with what is shared; `ENODEV` where that is gone.
-fn kmemcg() -> Result<Arc<Kmemcg>> {
+/// A part of what is shared; `ENODEV` where that is gone.
+fn shared<T>(part: fn(&Shared) -> &Arc<T>) -> Result<Arc<T>> {
     let guard = rcu::read_lock();
-    Ok(SHARED.load(&guard).ok_or(ENODEV)?.kmemcg.clone())
+    Ok(part(SHARED.load(&guard).ok_or(ENODEV)?).clone())
 }
 
-fn cgroups() -> Result<Arc<Cgroups>> {
-    let guard = rcu::read_lock();
-    Ok(SHARED.load(&guard).ok_or(ENODEV)?.cgroups.clone())
+fn kmemcg() -> Result<Arc<Kmemcg>> {
+    shared(|shared| &shared.kmemcg)
 }
 
 /// The group of the current task's cgroup.
@@ -247,7 +245,7 @@ unsafe extern "C" fn kmemcg_root_stats(root: *const Root, out: *mut Statistics) 
 #[no_mangle]
 extern "C" fn kmemcg_attach_cgroups() -> c_int {
     might_sleep();
-    match cgroups().and_then(|cgroups| cgroups.attach()) {
+    match shared(|shared| &shared.cgroups).and_then(|cgroups| cgroups.attach()) {
         Err(EBUSY) => 0,
         result => status(result),
     }
@@ -322,16 +320,11 @@ unsafe extern "C" fn kmemcg_alloc(
     }
     // SAFETY: By the safety requirement.
     let group = unsafe { borrow(group) };
-    // An interrupt has no business with who pays.
-    if root.options().accounts()
-        && Context::current() == Context::Task
-        && context::interrupts_enabled()
-    {
-        if let Some(payer) = cgroups().ok().and_then(|all| all.payer(&root, &group)) {
-            return payer.charge(|| object(root.alloc(Some(&group), flags)));
-        }
+    let alloc = || object(root.alloc(Some(&group), flags));
+    match Cgroups::payer(&root, &group) {
+        Some(payer) => payer.charge(alloc),
+        None => alloc(),
     }
-    object(root.alloc(Some(&group), flags))
 }
 
 /// # Safety

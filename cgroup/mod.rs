@@ -24,6 +24,7 @@ mod follow;
 use crate::{
     abstractions::{
         cgroup::{Cgroup, Memcg, Watcher},
+        context::{self, Context},
         rcu_slot::{RcuSlot, Reader},
         unload,
     },
@@ -122,9 +123,13 @@ impl Cgroups {
     }
 
     /// Who pays for an object of `root` for `group`: the cgroup that the group is, where the root accounts.
-    /// None where the current task pays, or nobody. Context: a task, interrupts enabled.
-    pub fn payer(&self, root: &Root, group: &Group) -> Option<Memcg> {
+    /// None where the current task pays, or nobody; and in an interrupt, or where interrupts are disabled.
+    /// Context: any.
+    pub fn payer(root: &Root, group: &Group) -> Option<Memcg> {
         if !root.options().accounts() || group.tag() == 0 {
+            return None;
+        }
+        if Context::current() != Context::Task || !context::interrupts_enabled() {
             return None;
         }
         Cgroup::from_id(group.tag()).ok()?.memcg()

@@ -59,7 +59,7 @@ impl Cgroups {
     }
 
     /// None.
-    pub fn payer(&self, _root: &Root, _group: &Group) -> Option<Memcg> {
+    pub fn payer(_root: &Root, _group: &Group) -> Option<Memcg> {
         None
     }
 }

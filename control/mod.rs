@@ -62,49 +62,33 @@ struct Control {
     kmemcg: Arc<Kmemcg>,
 }
 
-/// The control plane, as long as it exists. Dropping it frees all objects, destroys all roots and
-/// waits for what is pending.
-///
-/// The fields are dropped in this order.
+/// The control plane, as long as it exists. Dropping it frees the objects that it holds.
 pub struct Plane {
     _folder: Folder<Control>,
-    cgroups: Arc<Cgroups>,
-    kmemcg: Arc<Kmemcg>,
 }
 
 impl Plane {
-    /// Makes the files, which belong to the module `M`. Context: may sleep.
+    /// Makes the files for `kmemcg` and `cgroups`, which belong to the module `M`. Context: may sleep.
     ///
     /// # Errors
     ///
     /// `ENOMEM`; `ENODEV` or `EPERM` where debugfs is switched off.
-    pub fn new<M: ModuleMetadata + 'static>(module: &unload::Handle) -> Result<Self> {
-        let kmemcg = Arc::pin_init(Kmemcg::new(module), GFP_KERNEL)?;
-        let cgroups = Arc::pin_init(Cgroups::new(&kmemcg, module), GFP_KERNEL)?;
-        let (shown, followed) = (kmemcg.clone(), cgroups.clone());
+    pub fn new<M: ModuleMetadata + 'static>(
+        kmemcg: &Arc<Kmemcg>,
+        cgroups: &Arc<Cgroups>,
+        module: &unload::Handle,
+    ) -> Result<Self> {
         let control = Arc::pin_init(
             try_pin_init!(Control {
                 objects <- kernel::new_mutex!(KVec::new(), "rust_kmemcg::objects"),
                 levers <- kernel::new_mutex!(levers::Levers::new(module)?, "rust_kmemcg::levers"),
-                cgroups: followed,
-                kmemcg: shown,
+                cgroups: cgroups.clone(),
+                kmemcg: kmemcg.clone(),
             }),
             GFP_KERNEL,
         )?;
         Ok(Self {
             _folder: Folder::new::<M>(c"rust_kmemcg", control, &FILES, module)?,
-            cgroups,
-            kmemcg,
         })
-    }
-
-    /// What the files show.
-    pub fn kmemcg(&self) -> &Arc<Kmemcg> {
-        &self.kmemcg
-    }
-
-    /// How its groups are cgroups.
-    pub fn cgroups(&self) -> &Arc<Cgroups> {
-        &self.cgroups
     }
 }

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     abstractions::{context::Context, debugfs::File, exec, gfp::GFP_KERNEL_MAYFAIL},
+    cgroup::Cgroups,
     protocol::Object,
 };
 use kernel::{
@@ -106,7 +107,9 @@ fn alloc(
         group => (false, Some(control.kmemcg.group(command::group(group)?)?)),
     };
     let root = control.kmemcg.root(root)?;
-    let payer = group.as_ref().and_then(|group| cgroups.payer(&root, group));
+    let payer = group
+        .as_ref()
+        .and_then(|group| Cgroups::payer(&root, group));
     let mut handles = control.objects.lock();
     if position(&handles, handle).is_some() {
         return Err(EEXIST);
