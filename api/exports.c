@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The functions of include/rust_kmemcg.h, which are in mod.rs. */
+/* The functions of include/rust_kmemcg.h, which are in mod.rs; and what module! has no word for. */
 
 #include <linux/export.h>
+#include <linux/module.h>
 
 #include "rust_kmemcg.h"
+
+/* scripts/deb puts that of the package here. */
+MODULE_VERSION("0.1");
 
 EXPORT_SYMBOL_GPL(kmemcg_root_create);
 EXPORT_SYMBOL_GPL(kmemcg_root_destroy);

@@ -4,10 +4,11 @@
 //!
 //! This is a boundary to C, so each function trusts its caller as C does: a root or a group is a pointer that
 //! one of these functions has returned and that was not given back, an object likewise. That is all that the
-//! SAFETY comments here say; what they lead to is safe.
+//! SAFETY comments here say; what they lead to is safe. `NULL` and an `ERR_PTR`, which is what these functions
+//! return when they fail, are no pointers, and refused.
 //!
 //! Behind the pointers are an [`Arc`] of a [`Root`] and of a [`Group`]. The module loader does not unload
-//! this module before those that call it; what they have forgotten is dealt with by the drop of [`Kmemcg`].
+//! this module before those that call it; its exit waits for what they have forgotten, see [`unload`](crate::abstractions::unload).
 
 use crate::{
     abstractions::{
@@ -87,19 +88,30 @@ impl FindGroup for Current {
     }
 }
 
-/// An `Arc` behind a pointer of C, which keeps its reference.
+/// Is it `NULL` or an `ERR_PTR`?
+#[inline]
+fn is_err_or_null<T>(ptr: *const T) -> bool {
+    const MAX_ERRNO: usize = 4095;
+    ptr.addr().wrapping_add(MAX_ERRNO) <= MAX_ERRNO
+}
+
+/// An `Arc` behind a pointer of C, which keeps its reference; `EINVAL` for what is no pointer.
 ///
 /// # Safety
 ///
-/// `ptr` came from [`give`], and was not [`taken`](take).
-unsafe fn borrow<T>(ptr: *const T) -> ManuallyDrop<Arc<T>> {
+/// `ptr` is no pointer, or came from [`give`] and was not [`taken`](take).
+#[inline]
+unsafe fn borrow<T>(ptr: *const T) -> Result<ManuallyDrop<Arc<T>>> {
+    if is_err_or_null(ptr) {
+        return Err(EINVAL);
+    }
     // SAFETY: By the safety requirement; the reference stays C's.
-    ManuallyDrop::new(unsafe { Arc::from_raw(ptr) })
+    Ok(ManuallyDrop::new(unsafe { Arc::from_raw(ptr) }))
 }
 
 /// # Safety
 ///
-/// As [`borrow`]; `ptr` is not used again.
+/// `ptr` came from [`give`], and is not used again.
 unsafe fn take<T>(ptr: *const T) -> Arc<T> {
     // SAFETY: By the safety requirement.
     unsafe { Arc::from_raw(ptr) }
@@ -115,9 +127,9 @@ fn give<T>(result: Result<Arc<T>>) -> *const T {
 
 /// # Safety
 ///
-/// `name` is a string of C, for as long as the returned one is used.
+/// `name` is no pointer, or a string of C for as long as the returned one is used.
 unsafe fn string<'a>(name: *const c_char) -> Result<&'a str> {
-    if name.is_null() {
+    if is_err_or_null(name) {
         return Err(EINVAL);
     }
     // SAFETY: By the safety requirement.
@@ -151,7 +163,7 @@ fn create(name: &str, size: usize, align: usize, flags: c_uint) -> Result<Arc<Ro
 
 /// # Safety
 ///
-/// `name` is a string of C.
+/// `name` is no pointer or a string of C.
 #[no_mangle]
 unsafe extern "C" fn kmemcg_root_create(
     name: *const c_char,
@@ -168,15 +180,15 @@ unsafe extern "C" fn kmemcg_root_create(
 ///
 /// # Safety
 ///
-/// `root` is a root, and is not used again where this returns zero.
+/// `root` is no pointer or a root, and is not used again where this returns zero.
 unsafe fn end(root: *const Root, end: fn(&Kmemcg, &Arc<Root>) -> Result) -> c_int {
     might_sleep();
     // SAFETY: By the safety requirement.
     let borrowed = unsafe { borrow(root) };
-    match kmemcg().and_then(|kmemcg| end(&kmemcg, &borrowed)) {
+    match borrowed.and_then(|root| end(&*kmemcg()?, &root)) {
         // Somebody was faster, by debugfs.
         Ok(()) | Err(ENOENT) => {
-            // SAFETY: By the safety requirement; `borrowed` does not drop it.
+            // SAFETY: By the safety requirement, and it is a pointer, as somebody was at it.
             drop(unsafe { take(root) });
             0
         }
@@ -186,7 +198,7 @@ unsafe fn end(root: *const Root, end: fn(&Kmemcg, &Arc<Root>) -> Result) -> c_in
 
 /// # Safety
 ///
-/// `root` is a root, and is not used again where this returns zero.
+/// `root` is no pointer or a root, and is not used again where this returns zero.
 #[no_mangle]
 unsafe extern "C" fn kmemcg_root_destroy(root: *const Root) -> c_int {
     // SAFETY: By the safety requirement.
@@ -204,6 +216,7 @@ unsafe extern "C" fn kmemcg_root_close(root: *const Root) -> c_int {
 
 /// `struct kmemcg_stats`.
 #[repr(C)]
+#[derive(Default)]
 struct Statistics {
     caches: u64,
     objects: u64,
@@ -215,20 +228,14 @@ struct Statistics {
     shutdowns: u64,
 }
 
-/// # Safety
-///
-/// `root` is a root, and `out` may be written.
-#[no_mangle]
-unsafe extern "C" fn kmemcg_root_stats(root: *const Root, out: *mut Statistics) {
-    // SAFETY: By the safety requirement.
-    let root = unsafe { borrow(root) };
+fn statistics(root: &Root) -> Statistics {
     let (mut caches, mut objects) = (0, 0);
     root.for_each_child(|child| {
         caches += 1;
         objects += child.objects() as u64;
     });
     let stats = root.stats();
-    let statistics = Statistics {
+    Statistics {
         caches,
         objects,
         allocations_root: stats.allocations_root.get(),
@@ -237,7 +244,16 @@ unsafe extern "C" fn kmemcg_root_stats(root: *const Root, out: *mut Statistics) 
         aborts: stats.aborts.get(),
         deactivations: stats.deactivations.get(),
         shutdowns: stats.shutdowns.get(),
-    };
+    }
+}
+
+/// # Safety
+///
+/// `root` is no pointer or a root, and `out` may be written.
+#[no_mangle]
+unsafe extern "C" fn kmemcg_root_stats(root: *const Root, out: *mut Statistics) {
+    // SAFETY: By the safety requirement.
+    let statistics = unsafe { borrow(root) }.map_or_else(|_| Statistics::default(), |root| statistics(&root));
     // SAFETY: By the safety requirement.
     unsafe { out.write(statistics) };
 }
@@ -253,21 +269,29 @@ extern "C" fn kmemcg_attach_cgroups() -> c_int {
 
 /// # Safety
 ///
-/// `name` is a string of C, and `parent` is null or a group.
+/// `name` is no pointer or a string of C, and `parent` is no pointer or a group.
 #[no_mangle]
 unsafe extern "C" fn kmemcg_group_create(
     name: *const c_char,
     parent: *const Group,
 ) -> *const Group {
     might_sleep();
+    let parent = (!parent.is_null()).then(|| {
+        // SAFETY: By the safety requirement.
+        unsafe { borrow(parent) }
+    });
     // SAFETY: By the safety requirement.
-    let (name, parent) = unsafe { (string(name), parent.as_ref()) };
-    give(name.and_then(|name| kmemcg()?.create_group(protocol::name(name)?, parent)))
+    let name = unsafe { string(name) };
+    let create = |name, parent: Option<&Group>| kmemcg()?.create_group(protocol::name(name)?, parent);
+    give(match (name, parent.transpose()) {
+        (Ok(name), Ok(parent)) => create(name, parent.as_deref().map(|group| &**group)),
+        _ => Err(EINVAL),
+    })
 }
 
 /// # Safety
 ///
-/// `name` is a string of C.
+/// `name` is no pointer or a string of C.
 #[no_mangle]
 unsafe extern "C" fn kmemcg_group_get(name: *const c_char) -> *const Group {
     might_sleep();
@@ -277,20 +301,20 @@ unsafe extern "C" fn kmemcg_group_get(name: *const c_char) -> *const Group {
 
 /// # Safety
 ///
-/// `group` is a group.
+/// `group` is no pointer or a group.
 #[no_mangle]
 unsafe extern "C" fn kmemcg_group_offline(group: *const Group) -> c_int {
     // SAFETY: By the safety requirement.
     let group = unsafe { borrow(group) };
-    status(kmemcg().and_then(|kmemcg| kmemcg.offline_group(&group)))
+    status(group.and_then(|group| kmemcg()?.offline_group(&group)))
 }
 
 /// # Safety
 ///
-/// `group` is null, or a group that is not used again.
+/// `group` is no pointer, or a group that is not used again.
 #[no_mangle]
 unsafe extern "C" fn kmemcg_group_put(group: *const Group) {
-    if !group.is_null() {
+    if !is_err_or_null(group) {
         // SAFETY: By the safety requirement.
         drop(unsafe { take(group) });
     }
@@ -305,7 +329,7 @@ fn object(result: Result<Object>) -> *mut c_void {
 
 /// # Safety
 ///
-/// `root` is a root, and `group` is null or a group.
+/// `root` is no pointer or a root, and `group` is no pointer or a group.
 #[no_mangle]
 unsafe extern "C" fn kmemcg_alloc(
     root: *const Root,
@@ -313,13 +337,17 @@ unsafe extern "C" fn kmemcg_alloc(
     flags: u32,
 ) -> *mut c_void {
     // SAFETY: By the safety requirement.
-    let root = unsafe { borrow(root) };
+    let Ok(root) = (unsafe { borrow(root) }) else {
+        return ptr::null_mut();
+    };
     let flags = gfp::from_raw(flags);
     if group.is_null() {
         return object(root.alloc(None, flags));
     }
     // SAFETY: By the safety requirement.
-    let group = unsafe { borrow(group) };
+    let Ok(group) = (unsafe { borrow(group) }) else {
+        return ptr::null_mut();
+    };
     let alloc = || object(root.alloc(Some(&group), flags));
     match Cgroups::payer(&root, &group) {
         Some(payer) => payer.charge(alloc),
@@ -329,19 +357,24 @@ unsafe extern "C" fn kmemcg_alloc(
 
 /// # Safety
 ///
-/// `root` is a root.
+/// `root` is no pointer or a root.
 #[no_mangle]
 unsafe extern "C" fn kmemcg_alloc_current(root: *const Root, flags: u32) -> *mut c_void {
     // SAFETY: By the safety requirement.
-    let root = unsafe { borrow(root) };
-    object(root.alloc_for(&Current, gfp::from_raw(flags)))
+    match unsafe { borrow(root) } {
+        Ok(root) => object(root.alloc_for(&Current, gfp::from_raw(flags))),
+        Err(_) => ptr::null_mut(),
+    }
 }
 
 /// # Safety
 ///
-/// `ptr` is null, or an object that is not used again.
+/// `ptr` is no pointer, or an object that is not used again.
 #[no_mangle]
 unsafe extern "C" fn kmemcg_free(ptr: *mut c_void) {
+    if is_err_or_null(ptr) {
+        return;
+    }
     if let Some(object) = ptr::NonNull::new(ptr) {
         // SAFETY: By the safety requirement.
         drop(unsafe { Object::from_foreign(object) });

@@ -8,7 +8,10 @@
  *
  * A module that uses these functions is one that the module loader keeps this one for.
  * Before it is unloaded it has freed its objects and has let go of its roots and
- * groups. Where it forgot objects, unloading rust_kmemcg waits for ever.
+ * groups. Where it forgot one of them, unloading rust_kmemcg waits for ever.
+ *
+ * What these functions return when they fail, NULL or an ERR_PTR, they take as an argument,
+ * too: -EINVAL, NULL, or nothing happens.
  */
 #ifndef _RUST_KMEMCG_H
 #define _RUST_KMEMCG_H
@@ -85,7 +88,8 @@ int kmemcg_root_close(struct kmemcg_root *root);
  * @root: the root
  * @stats: where it goes
  *
- * Context: any but NMI; the time it takes grows with the number of caches.
+ * Context: any but NMI (on PREEMPT_RT: any that may sleep); the time it takes grows with the
+ * number of caches.
  */
 void kmemcg_root_stats(const struct kmemcg_root *root, struct kmemcg_stats *stats);
 

@@ -1,0 +1,86 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=busybox disable=SC2154
+# include/rust_kmemcg.h, called by the module kmemcg_api_test, which has a test of each name below.
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=cgroups.sh
+. "$here/cgroups.sh"
+
+module_of_tests=kmemcg_api_test
+
+loaded() { [ -d /sys/module/$module_of_tests ] || modprobe $module_of_tests; }
+
+# in_kernel NAME: runs it.
+in_kernel() {
+	loaded || fail "$module_of_tests does not load"
+	dmesg -c >/dev/null
+	control=/sys/kernel/debug/$module_of_tests
+	try run "$1" || {
+		[ "$errno" != EOPNOTSUPP ] || skip "$1 is not possible here"
+		dmesg | sed -n "s/^.*$module_of_tests: /# /p"
+		control=/sys/kernel/debug/$module
+		fail "$1: $errno"
+	}
+}
+
+all_are_run() {
+	loaded || fail "$module_of_tests does not load"
+	control=/sys/kernel/debug/$module_of_tests
+	for name in $(cat $control/list); do
+		grep -q "in_kernel $name\$\|in_kernel $name;\|in_kernel $name " "$here/api.sh" || fail "nobody runs $name"
+	done
+	refused ENOENT run nothing
+}
+
+names_sizes_flags() { in_kernel names_sizes_flags; }
+no_pointers() { in_kernel no_pointers; }
+layouts() { in_kernel layouts; }
+groups() { in_kernel groups; }
+cache_of_a_group() { in_kernel cache_of_a_group; }
+busy() { in_kernel busy; }
+closed() { in_kernel closed; }
+hardirq_free() { in_kernel hardirq_free; }
+
+# limited: a cgroup, which is a group, and may use 4 MiB.
+limited() {
+	grep -qw memory /sys/fs/cgroup/cgroup.controllers || skip "the kernel has no memory controller"
+	echo +memory >/sys/fs/cgroup/cgroup.subtree_control
+	mkdir $cgroups
+	echo +memory >$cgroups/cgroup.subtree_control
+	make a
+	attach
+	loaded || fail "$module_of_tests does not load"
+	echo $((4 * 1024 * 1024)) >$cgroups/a/memory.max
+	path a
+	printf %s "$path" >/sys/module/$module_of_tests/parameters/cgroup
+}
+
+the_group_pays() {
+	limited
+	in_kernel the_group_pays
+}
+
+the_current_task_pays() {
+	limited
+	inside a in_kernel the_current_task_pays
+}
+
+unloads() {
+	! rmmod $module 2>/dev/null || fail "unloaded under the module that calls it"
+	rmmod $module_of_tests || fail "rmmod $module_of_tests"
+	[ -z "$(cat $control/roots $control/groups)" ] || fail "it has left something"
+}
+
+tests "every test of the module is run, and no other" all_are_run \
+	"wrong names, sizes, alignments and flags are refused" names_sizes_flags \
+	"NULL and ERR_PTR are refused by every function" no_pointers \
+	"objects of all sizes and alignments, zeroed ones too" layouts \
+	"groups: made, found, taken offline" groups \
+	"I4 the cache of a group, and a free by address that ends it" cache_of_a_group \
+	"I6 destroy while busy: -EBUSY, and all as before" busy \
+	"a closed root goes with its last object" closed \
+	"I5 the last free in a hard interrupt" hardirq_free \
+	"KMEMCG_ACCOUNT: the group's cgroup pays" the_group_pays \
+	"KMEMCG_ACCOUNT: the current task's cgroup pays" the_current_task_pays \
+	"the module of the tests unloads, and leaves nothing" unloads
