@@ -102,6 +102,30 @@ one_root() {
 roots_too() { storm roots_r made_and_removed lives_in patient moves moves; }
 attachments_too() { storm roots_r made_and_removed attachments lives_in patient moves; }
 
+# mayflies NUMBER: so many, one after the other.
+mayflies() {
+	j=0
+	while [ $j -lt "$1" ]; do
+		j=$((j + 1))
+		mkdir "$cgroups/y$2"
+		rmdir "$cgroups/y$2"
+	done
+}
+
+# Who is told that a cgroup comes is told that it goes, also while the attachment is only being made.
+mayflies_too() {
+	mkdir $cgroups
+	for i in $(seq 20); do
+		mayflies 60 1 &
+		mayflies 60 2 &
+		put cgroups attach
+		wait
+		await nothing_followed
+		put cgroups detach
+	done
+}
+
 tests "I4 cgroups made, filled, moved between and removed" one_root \
 	"I1 while roots are destroyed and made again" roots_too \
-	"I8 while cgroups are attached and detached, too" attachments_too
+	"I8 while cgroups are attached and detached, too" attachments_too \
+	"I4 cgroups that live as long as it takes to attach" mayflies_too
