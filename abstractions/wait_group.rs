@@ -26,7 +26,7 @@
 use kernel::{
     prelude::*,
     sync::{
-        atomic::{Acquire, AtomicFlag, Release},
+        atomic::{Acquire, Atomic, AtomicFlag, Full, Relaxed},
         new_condvar, new_spinlock_irq, Arc, CondVar, SpinLockIrq,
     },
 };
@@ -37,12 +37,14 @@ pub struct WaitGroup(Arc<Shared>);
 
 /// # Invariants
 ///
-/// `members` is the number of [`Member`]s. `closed` is set with its lock held.
+/// `members` is the number of [`Member`]s, and of those who find out that they may not be one.
 #[pin_data]
 struct Shared {
     closed: AtomicFlag,
+    members: Atomic<usize>,
+    /// Who brings `members` to zero takes it before he tells: who waits holds it when he looks.
     #[pin]
-    members: SpinLockIrq<usize>,
+    telling: SpinLockIrq<()>,
     #[pin]
     none: CondVar,
 }
@@ -57,46 +59,47 @@ impl WaitGroup {
         Ok(Self(Arc::pin_init(
             pin_init!(Shared {
                 closed: AtomicFlag::new(false),
-                members <- new_spinlock_irq!(0, "WaitGroup::members"),
+                members: Atomic::new(0),
+                telling <- new_spinlock_irq!((), "WaitGroup::telling"),
                 none <- new_condvar!("WaitGroup::none"),
             }),
             GFP_KERNEL,
         )?))
     }
 
-    /// A new member, whether or not the group is closed. Context: any but NMI.
+    /// A new member, whether or not the group is closed. Context: any.
+    #[inline]
     pub fn join(&self) -> Member {
-        *self.0.members.lock() += 1;
+        // INVARIANT: This is the member.
+        self.0.members.add(1, Relaxed);
         Member(self.clone())
     }
 
     /// A new member, unless the group is closed. Context: any but NMI.
     pub fn try_join(&self) -> Option<Member> {
-        let mut members = self.0.members.lock();
-        if self.is_closed() {
-            return None;
-        }
-        *members += 1;
-        drop(members);
-        Some(Member(self.clone()))
+        // Both this and `close()` first write what the other one reads then: one of them sees the other.
+        self.0.members.fetch_add(1, Full);
+        // INVARIANT: This is the member; where it may not be one, its drop takes it back.
+        let member = Member(self.clone());
+        (!self.is_closed()).then_some(member)
     }
 
-    /// Refuses, from here on, who [tries to join](Self::try_join). Context: any but NMI.
+    /// Refuses, from here on, who [tries to join](Self::try_join). Context: any.
     pub fn close(&self) {
-        let _members = self.0.members.lock();
-        self.0.closed.store(true, Release);
+        self.0.closed.xchg(true, Full);
     }
 
     /// Was it closed? Context: any.
+    #[inline]
     pub fn is_closed(&self) -> bool {
         self.0.closed.load(Acquire)
     }
 
     /// Waits until there is no member. Context: may sleep.
     pub fn wait(&self) {
-        let mut members = self.0.members.lock();
-        while *members != 0 {
-            self.0.none.wait(&mut members);
+        let mut telling = self.0.telling.lock();
+        while self.0.members.load(Acquire) != 0 {
+            self.0.none.wait(&mut telling);
         }
     }
 }
@@ -113,11 +116,12 @@ impl Clone for Member {
 }
 
 impl Drop for Member {
+    #[inline]
     fn drop(&mut self) {
-        let mut members = self.0 .0.members.lock();
-        *members -= 1;
-        if *members == 0 {
-            self.0 .0.none.notify_all();
+        let shared = &self.0 .0;
+        if shared.members.fetch_sub(1, Full) == 1 {
+            let _telling = shared.telling.lock();
+            shared.none.notify_all();
         }
     }
 }
