@@ -10,7 +10,7 @@ VERSION ?= 7.3.4
 
 kernel := --version $(VERSION) --flavour $(KERNEL)
 
-.PHONY: deb modules clean demo check check-all bench report model mutants shell lint doc rust-analyzer upstream help
+.PHONY: matrix deb modules clean demo check check-all bench report model mutants shell lint doc rust-analyzer upstream help
 
 modules:
 	@scripts/need-rust $(KDIR)
@@ -53,6 +53,9 @@ doc:
 rust-analyzer:
 	@scripts/rust-analyzer --kdir "$$(scripts/kernel $(kernel))"
 
+matrix:
+	@scripts/matrix
+
 deb:
 	@scripts/deb
 
@@ -77,6 +80,7 @@ make lint       rustfmt, clippy, shellcheck, checkpatch, and our own rules (FIX=
 make doc        the documentation of the code, in doc/ (PRIVATE=1: of what is private, too)
 make rust-analyzer  rust-project.json, from which an editor knows the crate
 make deb        a Debian package, by which DKMS builds the module for stock kernels
+make matrix     every series of Rust-enabled kernels that Debian has: does it build, load, pass?
 make upstream   the abstractions as patches for the kernel tree, in out/upstream, tried there
 make clean      remove what "make" left here
 

@@ -142,6 +142,13 @@ root_suite() {
     esac
 }
 
+# suite_of FOLDER: the suite of the root that a kernel's folder was made in.
+suite_of() {
+    local suite=trixie
+    [[ $1 != "$cache/kernel/"*-*/* ]] || suite=${1#"$cache/kernel/"} suite=${suite%%-*}
+    echo "$suite"
+}
+
 # ---- kbuild -----------------------------------------------------------------
 
 # config_value FILE NAME: a value of a .config, unquoted; nothing when it is not set.
