@@ -78,6 +78,8 @@ int kmemcg_root_destroy(struct kmemcg_root *root);
  * kmemcg_root_close() - destroy a root cache when its last object is freed
  * @root: the root; not to be used again where it returns 0
  *
+ * Its name is free at once.
+ *
  * Context: may sleep; waits for nothing.
  * Return: 0, or -EBUSY: somebody is destroying the root.
  */

@@ -15,20 +15,17 @@ loaded() { [ -d /sys/module/$module_of_tests ] || modprobe $module_of_tests; }
 in_kernel() {
 	loaded || fail "$module_of_tests does not load"
 	dmesg -c >/dev/null
-	control=/sys/kernel/debug/$module_of_tests
-	try run "$1" || {
-		[ "$errno" != EOPNOTSUPP ] || skip "$1 is not possible here"
-		dmesg | sed -n "s/^.*$module_of_tests: /# /p"
-		control=/sys/kernel/debug/$module
-		fail "$1: $errno"
-	}
+	control=/sys/kernel/debug/$module_of_tests try run "$1" && return
+	[ "$errno" != EOPNOTSUPP ] || skip "$1 is not possible here"
+	dmesg | sed -n "s/^.*$module_of_tests: /# /p"
+	fail "$1: $errno"
 }
 
 all_are_run() {
 	loaded || fail "$module_of_tests does not load"
 	control=/sys/kernel/debug/$module_of_tests
 	for name in $(cat $control/list); do
-		grep -q "in_kernel $name\$\|in_kernel $name;\|in_kernel $name " "$here/api.sh" || fail "nobody runs $name"
+		grep -qw "in_kernel $name" "$here/api.sh" || fail "nobody runs $name"
 	done
 	refused ENOENT run nothing
 }
@@ -39,7 +36,12 @@ layouts() { in_kernel layouts; }
 groups() { in_kernel groups; }
 cache_of_a_group() { in_kernel cache_of_a_group; }
 busy() { in_kernel busy; }
-closed() { in_kernel closed; }
+closed() {
+	in_kernel closed
+	await not record roots
+	in_order "root_close: .* name=api" "root_create: .* name=api" "child_release: .* child=[1-9][0-9]*" \
+		"child_free: .* child=[1-9][0-9]*" "root_destroy: .* name=api"
+}
 hardirq_free() { in_kernel hardirq_free; }
 
 # limited: a cgroup, which is a group, and may use 4 MiB.
