@@ -62,7 +62,10 @@ impl Cgroup {
     /// All cgroups of the unified hierarchy that are online, parents before their children, the root
     /// first. Those that come meanwhile may be among them. Context: any.
     pub fn all() -> All {
-        All { at: None }
+        All {
+            at: None,
+            ended: false,
+        }
     }
 
     /// The id of the cgroup of the current task, or 0 where no task asks: in an interrupt. Context:
@@ -125,7 +128,11 @@ impl Cgroup {
     ///
     /// `EINVAL` and what else C says.
     pub fn path<'a>(&self, buffer: &'a mut [u8]) -> Result<&'a CStr> {
-        // SAFETY: Alive, by the type invariants; writes no more than the buffer.
+        // C writes a NUL first, and looks at the size then.
+        if buffer.is_empty() {
+            return Err(EINVAL);
+        }
+        // SAFETY: Alive, by the type invariants; writes no more than the buffer, which is not empty.
         let length = unsafe {
             helpers::rust_kmemcg_cgroup_path(
                 self.as_ptr(),
@@ -195,17 +202,22 @@ impl Drop for CgroupRef {
 pub struct All {
     /// The one that it is at.
     at: Option<CgroupRef>,
+    ended: bool,
 }
 
 impl Iterator for All {
     type Item = CgroupRef;
 
     fn next(&mut self) -> Option<CgroupRef> {
+        if self.ended {
+            return None;
+        }
         let at = self.at.as_ref().map_or(ptr::null_mut(), |at| at.as_ptr());
         // SAFETY: Null, or a cgroup of this hierarchy that `self.at` keeps alive.
         let next = unsafe { helpers::rust_kmemcg_cgroup_next(at) };
         // INVARIANT: With a reference, which is ours.
         self.at = NonNull::new(next.cast()).map(CgroupRef);
+        self.ended = self.at.is_none();
         self.at.clone()
     }
 }
@@ -275,7 +287,7 @@ pub trait Watch: Send + Sync + 'static {
 /// Dropping it waits until nobody is being told. Context of the drop: may sleep. One that is never
 /// dropped keeps its module for ever: `rmmod` waits.
 pub struct Watcher<T: Watch> {
-    /// Dropped before the others, which they use.
+    /// Dropped before the others, which they use; in the order opposite to that of their making.
     _probes: [Probe; 3],
     watch: Arc<T>,
     _hold: unload::Hold,
@@ -291,7 +303,7 @@ impl<T: Watch> Watcher<T> {
     /// unloaded.
     pub fn new(watch: Arc<T>, module: &unload::Handle) -> Result<Self> {
         let hold = module.hold()?;
-        let data = ptr::from_ref(&*watch).cast_mut().cast::<c_void>();
+        let data = Arc::as_ptr(&watch).cast_mut().cast::<c_void>();
         // SAFETY: The functions have the arguments of these tracepoints, which have the same three;
         // `data` lives as long as the probes. They do what `Watch` may do in this context. The
         // hold is dropped after them, so their code is there. `mkdir` comes last: who is told that a
@@ -303,8 +315,9 @@ impl<T: Watch> Watcher<T> {
                 Probe::new(c"cgroup_mkdir", mkdir::<T> as *mut c_void, data)?,
             ]
         };
+        let [release, rmdir, mkdir] = probes;
         Ok(Self {
-            _probes: probes,
+            _probes: [mkdir, rmdir, release],
             watch,
             _hold: hold,
         })

@@ -173,8 +173,8 @@ impl Handle {
 /// Keeps the code of the module until it is dropped.
 ///
 /// Who has one can always have another: a clone. Context of the drop: any but NMI. Whoever drops
-/// the last one and returns through code of the module does so in an RCU read-side critical
-/// section, or is waited for otherwise.
+/// one and returns through code of the module does so in an RCU read-side critical section, or is
+/// waited for otherwise: it may be the last one.
 #[must_use = "the module may go when it is dropped"]
 #[derive(Clone)]
 pub struct Hold(#[allow(dead_code)] Member);

@@ -2,8 +2,8 @@
 
 //! Counts users of something, and waits until there are none.
 //!
-//! As with a completion, the last user may go in any context, and whoever waits may sleep. Unlike
-//! a completion it says nothing by itself about how many there will be.
+//! The last user may go in any context (on PREEMPT_RT, where spinlocks sleep, any but a hard
+//! interrupt), and whoever waits may sleep.
 //!
 //! # Examples
 //!
@@ -37,11 +37,12 @@ pub struct WaitGroup(Arc<Shared>);
 
 /// # Invariants
 ///
-/// `members` is the number of [`Member`]s, and of those who find out that they may not be one.
+/// `members` is the number of [`Member`]s, and of those who find out that they may not be one. Its
+/// 64 bits do not wrap, however many are forgotten.
 #[pin_data]
 struct Shared {
     closed: AtomicFlag,
-    members: Atomic<usize>,
+    members: Atomic<u64>,
     /// Who brings `members` to zero takes it before he tells: who waits holds it when he looks.
     #[pin]
     telling: SpinLockIrq<()>,

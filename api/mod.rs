@@ -8,7 +8,7 @@
 //! return when they fail, are no pointers, and refused.
 //!
 //! Behind the pointers are an [`Arc`] of a [`Root`] and of a [`Group`]. The module loader does not unload
-//! this module before those that call it; its exit waits for what they have forgotten, see [`unload`](crate::abstractions::unload).
+//! this module before those that call it; its exit waits for roots and objects that they have forgotten, see [`unload`](crate::abstractions::unload).
 
 use crate::{
     abstractions::{
@@ -17,7 +17,7 @@ use crate::{
         rcu_slot::{RcuSlot, Reader},
     },
     cgroup::Cgroups,
-    protocol::{self, FindGroup, Group, Kmemcg, Object, Root},
+    protocol::{self, FindGroup, Group, Kmemcg, Object, Phase, Root},
 };
 use core::{
     alloc::Layout,
@@ -176,6 +176,14 @@ unsafe extern "C" fn kmemcg_root_create(
     give(unsafe { string(name) }.and_then(|name| create(name, size, align, flags)))
 }
 
+/// As [`Kmemcg::close_root`]; it has been done where somebody else closed the root, by debugfs.
+fn close(kmemcg: &Kmemcg, root: &Arc<Root>) -> Result {
+    match kmemcg.close_root(root) {
+        Err(EBUSY) if matches!(root.phase(), Phase::Closing | Phase::Destroyed) => Ok(()),
+        result => result,
+    }
+}
+
 /// Ends a root by `end`; C's reference goes with it, unless somebody else is at it.
 ///
 /// # Safety
@@ -211,7 +219,7 @@ unsafe extern "C" fn kmemcg_root_destroy(root: *const Root) -> c_int {
 #[no_mangle]
 unsafe extern "C" fn kmemcg_root_close(root: *const Root) -> c_int {
     // SAFETY: By the safety requirement.
-    unsafe { end(root, Kmemcg::close_root) }
+    unsafe { end(root, close) }
 }
 
 /// `struct kmemcg_stats`.
@@ -253,7 +261,8 @@ fn statistics(root: &Root) -> Statistics {
 #[no_mangle]
 unsafe extern "C" fn kmemcg_root_stats(root: *const Root, out: *mut Statistics) {
     // SAFETY: By the safety requirement.
-    let statistics = unsafe { borrow(root) }.map_or_else(|_| Statistics::default(), |root| statistics(&root));
+    let root = unsafe { borrow(root) };
+    let statistics = root.map_or_else(|_| Statistics::default(), |root| statistics(&root));
     // SAFETY: By the safety requirement.
     unsafe { out.write(statistics) };
 }
@@ -282,7 +291,8 @@ unsafe extern "C" fn kmemcg_group_create(
     });
     // SAFETY: By the safety requirement.
     let name = unsafe { string(name) };
-    let create = |name, parent: Option<&Group>| kmemcg()?.create_group(protocol::name(name)?, parent);
+    let create =
+        |name, parent: Option<&Group>| kmemcg()?.create_group(protocol::name(name)?, parent);
     give(match (name, parent.transpose()) {
         (Ok(name), Ok(parent)) => create(name, parent.as_deref().map(|group| &**group)),
         _ => Err(EINVAL),

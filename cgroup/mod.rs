@@ -86,7 +86,7 @@ impl Cgroups {
         let new = match Watcher::new(follow.clone(), &self.module) {
             Ok(watcher) => Attachment(Some(watcher)),
             Err(error) => {
-                // One of the tracepoints may have told of cgroups already.
+                // Nobody was told of a cgroup, so this ends the queue only.
                 follow.end();
                 if error == ENOENT {
                     pr_err!("no tracepoints of the cgroup core: cgroups cannot be followed\n");

@@ -8,10 +8,16 @@
  *
  * A module that uses these functions is one that the module loader keeps this one for.
  * Before it is unloaded it has freed its objects and has let go of its roots and
- * groups. Where it forgot one of them, unloading rust_kmemcg waits for ever.
+ * groups. Where it forgot an object or a root, unloading rust_kmemcg waits for ever; a
+ * forgotten group is leaked.
+ *
+ * Who destroys or closes a root makes sure that nobody uses it any more. The errors that tell
+ * of a destroy under way are for what debugfs does.
+ *
+ * An object is not to be copied to user space as it is: it has no usercopy window.
  *
  * What these functions return when they fail, NULL or an ERR_PTR, they take as an argument,
- * too: -EINVAL, NULL, or nothing happens.
+ * too: -EINVAL, NULL, zeros, or nothing happens.
  */
 #ifndef _RUST_KMEMCG_H
 #define _RUST_KMEMCG_H
@@ -23,7 +29,9 @@ struct kmemcg_root;
 struct kmemcg_group;
 
 /* The memory cgroup of the group pays: for an object of kmemcg_alloc() the cgroup that the
- * group is, for one of kmemcg_alloc_current() that of the current task.
+ * group is, for one of kmemcg_alloc_current() that of the current task. The current task's pays,
+ * too, where interrupts are disabled, where the group is no cgroup, or one that was removed or is
+ * outside of the task's cgroup namespace. Nobody pays in an interrupt.
  */
 #define KMEMCG_ACCOUNT BIT(0)
 
@@ -31,12 +39,13 @@ struct kmemcg_group;
  * struct kmemcg_stats - what a root has counted
  * @caches: slab caches it has now, its own included
  * @objects: objects that live now; not exact while they come and go
- * @allocations_root: objects that came from the root's own cache, as their group had none yet
+ * @allocations_root: objects that came from the root's own cache: of no group, of the root
+ *	cgroup, of interrupts, of groups that have no cache yet or are offline
  * @requests: creations of a group's cache that were queued
  * @creations: caches that were made and published
  * @aborts: creations that came to nothing
  * @deactivations: caches whose group went offline
- * @shutdowns: caches that were destroyed by a worker
+ * @shutdowns: caches that were destroyed
  */
 struct kmemcg_stats {
 	u64 caches;
@@ -51,7 +60,8 @@ struct kmemcg_stats {
 
 /**
  * kmemcg_root_create() - make a root cache
- * @name: letters, digits, and "_.-", at most 32; shows in debugfs and /proc/slabinfo
+ * @name: letters, digits, and "_.-", at most 32, the first no "." or "-"; shows in debugfs and
+ *	/proc/slabinfo
  * @size: of an object, in bytes
  * @align: of an object, in bytes, a power of two; 0: that of a pointer
  * @flags: KMEMCG_ACCOUNT or 0
@@ -70,7 +80,8 @@ struct kmemcg_root *kmemcg_root_create(const char *name, size_t size, size_t ali
  * @root: the root; not to be used again where it returns 0
  *
  * Context: may sleep; waits for grace periods.
- * Return: 0, or -EBUSY: objects live; the root is what it was before.
+ * Return: 0, or -EBUSY: objects live, or somebody is destroying it by debugfs; the root is what
+ * it was before.
  */
 int kmemcg_root_destroy(struct kmemcg_root *root);
 
@@ -80,8 +91,8 @@ int kmemcg_root_destroy(struct kmemcg_root *root);
  *
  * Its name is free at once.
  *
- * Context: may sleep; waits for nothing.
- * Return: 0, or -EBUSY: somebody is destroying the root.
+ * Context: may sleep; does not wait for objects.
+ * Return: 0, or -EBUSY: somebody is destroying the root by debugfs; try again.
  */
 int kmemcg_root_close(struct kmemcg_root *root);
 
@@ -103,7 +114,7 @@ void kmemcg_root_stats(const struct kmemcg_root *root, struct kmemcg_stats *stat
  *
  * Context: may sleep.
  * Return: 0, also where they are already; -EOPNOTSUPP: a kernel without them; -ENOSPC: there
- * are more than 65,535; -ENOMEM.
+ * are more than 65,536 groups; -ENOMEM.
  */
 int kmemcg_attach_cgroups(void);
 
@@ -120,7 +131,9 @@ struct kmemcg_group *kmemcg_group_create(const char *name, struct kmemcg_group *
 
 /**
  * kmemcg_group_get() - find an online group
- * @name: its name; for a cgroup its path below the mount point, with the slash in front
+ * @name: its name; for a cgroup its path below the mount point, with the slash in front, as the
+ *	file "groups" in debugfs shows it: other bytes than printable ASCII, blanks and
+ *	backslashes in octal
  *
  * Context: may sleep.
  * Return: the group, to be given back by kmemcg_group_put(), or an ERR_PTR: -ENOENT, -EINVAL.
@@ -133,7 +146,8 @@ struct kmemcg_group *kmemcg_group_get(const char *name);
  *
  * Its objects live on, its caches go when they are empty.
  *
- * Context: any but NMI (on PREEMPT_RT: any that may sleep); waits for nothing.
+ * Context: any but NMI (on PREEMPT_RT: any that may sleep); waits for nothing, but the time it
+ * takes grows with the number of its caches.
  * Return: 0, or -ENOENT: it is offline.
  */
 int kmemcg_group_offline(struct kmemcg_group *group);
@@ -162,7 +176,8 @@ void *kmemcg_alloc(struct kmemcg_root *root, struct kmemcg_group *group, gfp_t g
  * @root: the root
  * @gfp: as for kmem_cache_alloc(); __GFP_ZERO works
  *
- * Where cgroups are no groups, and in an interrupt, the root's own cache serves.
+ * Where cgroups are no groups, for the root cgroup, in an interrupt, and until a worker has made
+ * the cgroup's cache, the root's own cache serves.
  *
  * Context: as for kmem_cache_alloc() with @gfp.
  * Return: the object, or NULL: no memory, or the root is being destroyed.

@@ -26,6 +26,7 @@ use kernel::{
     error::{from_err_ptr, to_result},
     prelude::*,
     str::CStr,
+    time::{delay::fsleep, Delta},
 };
 
 #[repr(C)]
@@ -107,7 +108,7 @@ impl<T> Root<T> {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`.
+    /// `ENOMEM`; also where the root was destroyed or closed by debugfs.
     pub(crate) fn alloc_current(&self, value: T, flags: Flags) -> Result<Object<T>> {
         // SAFETY: `Flags` is a struct of one `u32`, which is `gfp_t`; the compiler checks the size.
         let flags = unsafe { core::mem::transmute::<Flags, u32>(flags) };
@@ -120,7 +121,7 @@ impl<T> Root<T> {
         Ok(Object(memory))
     }
 
-    /// What it has counted. Context: any but NMI.
+    /// What it has counted. Context: any but NMI; on PREEMPT_RT one that may sleep.
     pub(crate) fn stats(&self) -> Stats {
         let mut stats = Stats::default();
         // SAFETY: A root, by the type invariants; `stats` may be written.
@@ -131,9 +132,15 @@ impl<T> Root<T> {
 
 impl<T> Drop for Root<T> {
     fn drop(&mut self) {
-        // SAFETY: A root, by the type invariants; not used again. Where somebody is destroying it right
-        // now, by debugfs, it is leaked and goes with `rust_kmemcg`.
-        let _ = unsafe { kmemcg_root_close(self.0.as_ptr()) };
+        // Refused only while somebody is destroying it by debugfs, which takes some grace periods.
+        for _ in 0..1000 {
+            // SAFETY: A root, by the type invariants; not used again where this returns 0.
+            if unsafe { kmemcg_root_close(self.0.as_ptr()) } == 0 {
+                return;
+            }
+            fsleep(Delta::from_millis(10));
+        }
+        pr_err!("rust_kmemcg: a root cannot be closed\n");
     }
 }
 

@@ -8,6 +8,7 @@
  *
  * A cgroup may be removed while its sessions are open; its cache goes with the last one.
  */
+#include <linux/delay.h>
 #include <linux/err.h>
 #include <linux/fs.h>
 #include <linux/list.h>
@@ -143,7 +144,7 @@ static int __init sessions_init(void)
 		return PTR_ERR(root);
 	error = misc_register(&device);
 	if (error)
-		kmemcg_root_destroy(root);
+		kmemcg_root_close(root);
 	return error;
 }
 
@@ -154,7 +155,9 @@ static void __exit sessions_exit(void)
 	misc_deregister(&device);
 	list_for_each_entry_safe(session, next, &sessions, list)
 		kmemcg_free(session);
-	WARN_ON(kmemcg_root_destroy(root));
+	/* Busy only while somebody is destroying it by debugfs. */
+	while (kmemcg_root_close(root) == -EBUSY)
+		msleep(20);
 }
 
 module_init(sessions_init);

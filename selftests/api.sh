@@ -24,9 +24,9 @@ in_kernel() {
 all_are_run() {
 	loaded || fail "$module_of_tests does not load"
 	control=/sys/kernel/debug/$module_of_tests
-	for name in $(cat $control/list); do
+	while read -r name; do
 		grep -qw "in_kernel $name" "$here/api.sh" || fail "nobody runs $name"
-	done
+	done <$control/list
 	refused ENOENT run nothing
 }
 

@@ -63,6 +63,8 @@ struct operation {
 	int (*call)(void);
 	enum knob read;
 	int expected;
+	/* So there may be nothing to fail. */
+	bool needs_nothing;
 };
 
 #define CHILD "rcreate x 64;gcreate a;gcreate b a;oalloc i x b;@"
@@ -113,11 +115,11 @@ static const struct operation works[] = {
 	{ "create a child (worker)", "rcreate x 64;gcreate a", "oalloc h x a",
 	  "ofree h;rdestroy x;goffline a" },
 	{ "deactivate and shut down a child (worker)", CHILD ";ofree i", "goffline b",
-	  "rdestroy x;goffline a" },
+	  "rdestroy x;goffline a", .needs_nothing = true },
 	{ "release a child by its last object (worker)", CHILD ";goffline b", "ofree i",
-	  "rdestroy x;goffline a" },
+	  "rdestroy x;goffline a", .needs_nothing = true },
 	{ "end an asynchronous destroy (worker)", CHILD ";rdestroy x async", "ofree i",
-	  "goffline b;goffline a" },
+	  "goffline b;goffline a", .needs_nothing = true },
 };
 
 static enum knob file_of(char letter)
@@ -134,6 +136,9 @@ static enum knob file_of(char letter)
 
 static bool records_settled(void)
 {
+	if (!is_loaded())
+		return true;
+
 	char *text = knob_read(CHILDREN), *stats = knob_read(STATS);
 	/* One that is held by an object stays killed. */
 	bool settled = text && stats && !strstr(text, "stage=deactivating") &&
@@ -396,7 +401,8 @@ static void fail_each_work(const struct operation *operation)
 		settle();
 		clean_up(operation);
 	}
-	ksft_test_result(errors == before && refused + survived && !failed,
+	ksft_test_result(errors == before && !failed &&
+			 (refused + survived || operation->needs_nothing),
 			 "%s: %d failure points, %d ENOMEM, %d done all the same\n",
 			 operation->name, refused + survived, refused, survived);
 }

@@ -88,6 +88,7 @@ fn path_is_cut_where_the_buffer_ends() -> Result {
     check_eq!(buffer[2], 0xff);
     let mut whole = [0; MAX_PATH];
     for cgroup in Cgroup::all() {
+        check!(cgroup.path(&mut []).is_err());
         let long = cgroup.path(&mut whole)?;
         let mut short = [0xff; 3];
         if let Ok(short) = cgroup.path(&mut short) {

@@ -128,13 +128,14 @@ static bool is_filled(const u8 *object, u8 with, size_t size)
 static int one_layout(size_t size, size_t align)
 {
 	struct kmemcg_root *root = kmemcg_root_create("api", size, align, 0);
+	const gfp_t gfp[] = { GFP_KERNEL, GFP_KERNEL | __GFP_ZERO };
 	static u8 *objects[OBJECTS];
 	int i, round;
 
 	EXPECT_ERR_PTR(root, 0);
 	for (round = 0; round < 2; round++) {
 		for (i = 0; i < OBJECTS; i++) {
-			objects[i] = kmemcg_alloc(root, NULL, GFP_KERNEL | (round ? __GFP_ZERO : 0));
+			objects[i] = kmemcg_alloc(root, NULL, gfp[round]);
 			EXPECT(objects[i]);
 			EXPECT(IS_ALIGNED((unsigned long)objects[i], align ?: sizeof(void *)));
 			if (round)
@@ -265,7 +266,7 @@ static int busy(void)
 	return 0;
 }
 
-/* The name of a closed root is free; its objects live on, and the last one ends it, as the trace must tell. */
+/* The name of a closed root is free; its objects live on, the last one ends it: see the trace. */
 static int closed(void)
 {
 	struct kmemcg_group *group;
