@@ -67,7 +67,7 @@ groups_and_frees() {
 	run groups_of_r patient_group tree patient_group reader
 }
 roots_and_groups() { large_trace; run roots_r roots_r groups_of_r patient_group shared_group; }
-shared() { large_trace; run shared_group shared_group roots_r tree; }
+shared() { large_trace; run shared_group shared_group roots_r tree patient_group; }
 
 tests "I2 groups and frees in every context: every child lives once" groups_and_frees \
 	"I1 roots that come and go while groups use them" roots_and_groups \
