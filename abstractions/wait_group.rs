@@ -78,7 +78,8 @@ impl WaitGroup {
 
     /// A new member, unless the group is closed. Context: any but NMI.
     pub fn try_join(&self) -> Option<Member> {
-        // Both this and `close()` first write what the other one reads then: one of them sees the other.
+        // Both this and `close()` first write what the other one reads then: one of them sees
+        // the other.
         self.0.members.fetch_add(1, Full);
         // INVARIANT: This is the member; where it may not be one, its drop takes it back.
         let member = Member(self.clone());
