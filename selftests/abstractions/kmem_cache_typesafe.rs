@@ -7,7 +7,7 @@ use crate::{
         kmem_cache::*,
         workqueue::{self, OwnedQueue},
     },
-    support::{spin_until, Counter},
+    support::{give_way, spin_until, Counter},
 };
 use core::ptr;
 use kernel::{
@@ -201,6 +201,7 @@ fn reader_looks_while_memory_is_reused() -> Result {
                 reader.looks.add();
             }
             drop(guard);
+            give_way();
         }
     })?;
     let mut failed: Result = Ok(());

@@ -9,8 +9,8 @@ use crate::{
     },
     callbacks,
     support::{
-        cpus_expected, eventually, in_parallel, stays_false, Bell, Counter, HeldGracePeriod,
-        CONTEXTS,
+        cpus_expected, eventually, give_way, in_parallel, stays_false, Bell, Counter,
+        HeldGracePeriod, CONTEXTS,
     },
 };
 use kernel::{
@@ -210,6 +210,7 @@ fn neighbours_of_what_goes_are_always_found() -> Result {
                 if round >= 50 && LOOKS.get() > 0 {
                     break;
                 }
+                give_way();
                 for key in (1..LAST).step_by(2) {
                     let _ = insert(&shared, key, GFP_KERNEL);
                 }
@@ -232,6 +233,7 @@ fn neighbours_of_what_goes_are_always_found() -> Result {
                 }
                 LOOKS.add();
             }
+            give_way();
         }
     })?;
     check!(cpus >= cpus_expected());

@@ -9,8 +9,8 @@ use crate::{
         workqueue::{Options, OwnedQueue},
     },
     support::{
-        cpus_expected, eventually, in_parallel, stays_false, Bell, Counter, HeldGracePeriod,
-        CONTEXTS,
+        cpus_expected, eventually, give_way, in_parallel, stays_false, Bell, Counter,
+        HeldGracePeriod, CONTEXTS,
     },
 };
 use kernel::{
@@ -247,6 +247,8 @@ fn readers_never_see_a_dropped_value() -> Result {
                 }
                 LOOKS.add();
             }
+            drop(guard);
+            give_way();
         }
     })?;
     check!(cpus >= cpus_expected());

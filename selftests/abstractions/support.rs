@@ -202,6 +202,12 @@ pub(crate) fn spin_until(condition: impl Fn() -> bool, limit: Delta) -> bool {
     true
 }
 
+/// Lets others run, as a loop of its own would not on a kernel that preempts nobody.
+pub(crate) fn give_way() {
+    // Longer than what is waited for busily.
+    fsleep(Delta::from_micros(20));
+}
+
 /// A reader of RCU, in a worker: no grace period ends before it is dropped (or for two seconds).
 pub(crate) struct HeldGracePeriod {
     state: Arc<Counter>,
