@@ -270,8 +270,8 @@ impl Drop for Memcg {
 /// Context of all three: with locks of the cgroup core held, among them a spinlock with interrupts
 /// disabled. So they must not sleep, and must not call anything that makes or removes a cgroup.
 pub trait Watch: Send + Sync + 'static {
-    /// A cgroup was made. It may have been seen by [`Cgroup::all`] before. It will be told, too, that this one
-    /// was removed, unless the watcher is stopped before.
+    /// A cgroup was made. It may have been seen by [`Cgroup::all`] before. It will be told, too,
+    /// that this one was removed, unless the watcher is stopped before.
     fn mkdir(this: ArcBorrow<'_, Self>, cgroup: &Cgroup, path: &CStr);
 
     /// A cgroup was removed: it is offline.
@@ -308,14 +308,13 @@ impl<T: Watch> Watcher<T> {
         // `data` lives as long as the probes. They do what `Watch` may do in this context. The
         // hold is dropped after them, so their code is there. `mkdir` comes last: who is told that a
         // cgroup comes must not miss that it goes.
-        let probes = unsafe {
-            [
+        let (release, rmdir, mkdir) = unsafe {
+            (
                 Probe::new(c"cgroup_release", release::<T> as *mut c_void, data)?,
                 Probe::new(c"cgroup_rmdir", rmdir::<T> as *mut c_void, data)?,
                 Probe::new(c"cgroup_mkdir", mkdir::<T> as *mut c_void, data)?,
-            ]
+            )
         };
-        let [release, rmdir, mkdir] = probes;
         Ok(Self {
             _probes: [mkdir, rmdir, release],
             watch,

@@ -102,7 +102,7 @@ one_root() {
 roots_too() { storm roots_r made_and_removed lives_in patient moves moves; }
 attachments_too() { storm roots_r made_and_removed attachments lives_in patient moves; }
 
-# mayflies NUMBER: so many, one after the other.
+# mayflies NUMBER WHO: so many, one after the other, of this name.
 mayflies() {
 	j=0
 	while [ $j -lt "$1" ]; do
