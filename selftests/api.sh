@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=busybox disable=SC2154
-# include/rust_kmemcg.h, called by the module kmemcg_api_test, which has a test of each name below.
+# include/rust_kmemcg.h, called by the module kmemcg_api_test, which has a test of each name below; and
+# include/rust_kmemcg.rs, by kmemcg_api_rust.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=cgroups.sh
@@ -68,6 +69,19 @@ the_current_task_pays() {
 	inside a in_kernel the_current_task_pays
 }
 
+surface_for_rust() {
+	dmesg -c >/dev/null
+	if ! modprobe kmemcg_api_rust 2>/dev/null; then
+		dmesg | sed -n "s/^.*kmemcg_api_rust: /# /p"
+		fail "kmemcg_api_rust does not load"
+	fi
+	must roots name=rust account=yes state=live
+	! rmmod $module 2>/dev/null || fail "unloaded under the module that calls it"
+	rmmod kmemcg_api_rust || fail "rmmod kmemcg_api_rust"
+	await not record roots
+	in_order "root_close: .* name=rust_outlived" "child_free: .* child=[1-9][0-9]*" "root_destroy: .* name=rust_outlived"
+}
+
 unloads() {
 	! rmmod $module 2>/dev/null || fail "unloaded under the module that calls it"
 	rmmod $module_of_tests || fail "rmmod $module_of_tests"
@@ -85,4 +99,5 @@ tests "every test of the module is run, and no other" all_are_run \
 	"I5 the last free in a hard interrupt" hardirq_free \
 	"KMEMCG_ACCOUNT: the group's cgroup pays" the_group_pays \
 	"KMEMCG_ACCOUNT: the current task's cgroup pays" the_current_task_pays \
+	"Rust: groups, objects, destroy, and an object that outlives both" surface_for_rust \
 	"the module of the tests unloads, and leaves nothing" unloads
