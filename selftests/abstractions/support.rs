@@ -273,7 +273,8 @@ where
         queue.try_spawn(GFP_KERNEL, move || {
             let (arrived, cpus, f) = &*shared;
             arrived.add();
-            // Where two workers meet on one CPU, waiting lets the scheduler part them.
+            // Where two workers meet on one CPU, waiting lets the scheduler part them; where nobody is preempted,
+            // the others do not even come while one spins.
             let apart = || {
                 let here = 1u64 << (CpuId::current().as_u32() % 64);
                 loop {
@@ -284,7 +285,10 @@ where
                 }
                 arrived.get() >= n && (cpus.load(Acquire).count_ones() >= 2 || nr_cpu_ids() < 2)
             };
-            spin_until(apart, Delta::from_millis(1000));
+            let begin = Instant::<Monotonic>::now();
+            while !spin_until(apart, Delta::from_millis(1)) && begin.elapsed() < Delta::from_millis(1000) {
+                give_way();
+            }
             f(i);
         })?;
     }
