@@ -223,6 +223,10 @@ fn reader_looks_while_memory_is_reused() -> Result {
         if failed.is_err() || (shared.moved_on.get() > 3 && shared.looks.get() > 100) {
             break;
         }
+        // Until it is there, the reader may have to wait for this very CPU.
+        if shared.looks.get() == 0 {
+            give_way();
+        }
     }
     shared.stop.set(1);
     queue.flush();
