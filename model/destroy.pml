@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* The destruction of a root: protocol/destroy.rs, and the destroyer's side of protocol/gate.rs. */
+/* The destruction of a root: protocol/destroy.rs, and protocol/gate/destroyer.rs. */
 
 /* Entered::next: the first listed child from c on, with an Arc of it; NC is none. */
 inline next(c)
