@@ -286,7 +286,9 @@ where
                 arrived.get() >= n && (cpus.load(Acquire).count_ones() >= 2 || nr_cpu_ids() < 2)
             };
             let begin = Instant::<Monotonic>::now();
-            while !spin_until(apart, Delta::from_millis(1)) && begin.elapsed() < Delta::from_millis(1000) {
+            while !spin_until(apart, Delta::from_millis(1))
+                && begin.elapsed() < Delta::from_millis(1000)
+            {
                 give_way();
             }
             f(i);
