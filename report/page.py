@@ -36,25 +36,32 @@ def svg(trace, width, title):
 def perfetto(trace):
     """The trace-event JSON that Perfetto and chrome://tracing open: lives as slices, CPUs as instants."""
     scale = 1 if trace.counts else 1e6
-    out, last = [], trace.events[-1].time if trace.events else 0
+    out, numbers, last = [], {}, trace.events[-1].time if trace.events else 0
 
-    def name(process, thread, process_name, thread_name):
-        out.append({"ph": "M", "name": "process_name", "pid": process, "args": {"name": process_name}})
-        out.append({"ph": "M", "name": "thread_name", "pid": process, "tid": thread, "args": {"name": thread_name}})
+    # No two have the same number, and none is 0: Perfetto would take them for one thread.
+    def track(process, thread):
+        for kind, key in ("process_name", process), ("thread_name", (process, thread)):
+            if key not in numbers:
+                numbers[key] = len(numbers) + 1
+                out.append({"ph": "M", "name": kind, "pid": numbers[process], "tid": numbers[key],
+                            "args": {"name": process if key == process else thread}})
+        return {"pid": numbers[process], "tid": numbers[process, thread]}
 
-    for row, life in enumerate(trace.rows(), 1):
-        process = 1000 + life.root
-        name(process, row, f"root {trace.name('root', life.root)}" if life.kind != "group" else "groups", life.label)
+    def at(time):
+        return round(time * scale)
+
+    for life in trace.rows():
+        place = track(f"root {trace.name('root', life.root)}" if life.kind != "group" else "groups", life.label)
         for state, first, end in life.states:
-            begin = trace.events[first].time
-            until = last if end is None else trace.events[end].time
-            out.append({"ph": "X", "name": state, "cat": life.kind, "pid": process, "tid": row,
-                        "ts": begin * scale, "dur": (until - begin) * scale})
+            begin = at(trace.events[first].time)
+            until = at(last if end is None else trace.events[end].time)
+            out.append({"ph": "X", "name": state, "cat": life.kind, "ts": begin, "dur": until - begin, **place})
+    # By number it orders them, too.
+    for cpu, context in sorted({(event.cpu, CONTEXTS.index(event.context)) for event in trace.events}):
+        track(f"CPU {cpu}", CONTEXTS[context])
     for event in trace.events:
-        thread = CONTEXTS.index(event.context)
-        name(1 + event.cpu, thread, f"CPU {event.cpu}", event.context)
-        out.append({"ph": "i", "s": "t", "name": event.name, "cat": event.context, "pid": 1 + event.cpu,
-                    "tid": thread, "ts": event.time * scale, "args": {"life": event.life.label, **event.fields}})
+        out.append({"ph": "i", "s": "t", "name": event.name, "cat": event.context, "ts": at(event.time),
+                    **track(f"CPU {event.cpu}", event.context), "args": {"life": event.life.label, **event.fields}})
     return json.dumps({"traceEvents": out, "displayTimeUnit": "ns"})
 
 

@@ -99,7 +99,7 @@ packages() {
         echo spin gcc libc6-dev cargo ca-certificates
         return ;;
     browser)
-        echo chromium-headless-shell fonts-dejavu-core python3
+        echo chromium-headless-shell fonts-dejavu-core python3 python3-pip ca-certificates
         return ;;
     trixie) compilers="gcc-14 clang-19 lld-19 llvm-19" ;;
     *) compilers="gcc clang lld llvm" ;;
