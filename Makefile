@@ -30,7 +30,7 @@ check:
 		$(foreach test,$(TESTS),--test $(test))
 
 check-all:
-	@scripts/check-all
+	@scripts/check-all $(if $(SHORT),--short)
 
 bench:
 	@scripts/bench $(kernel) $(if $(ONLY),--only "$(ONLY)")
@@ -69,7 +69,7 @@ define help_text
 make            build rust_kmemcg.ko for the running kernel, or for KDIR=<build folder>
 make demo       the whole life of a cache, in a stock kernel in a virtual machine
 make check      the tests, in the same machine (SUITE="<suite> ...", TESTS="<file> ...")
-make check-all  all suites on all kernels, hostile ones too, and the mutants
+make check-all  all suites on all kernels, hostile ones too, and the mutants (SHORT=1: as CI does)
 make bench      what it costs, in instructions, against its targets (ONLY="<measurement>")
 make report     what happened in a run, as a page to look at (TORTURE_S=<seconds>, TRACE=<file>)
 make mutants    bring known bugs back, and see that a test fails (MUTANTS="<name> ...")
