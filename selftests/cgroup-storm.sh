@@ -115,7 +115,8 @@ mayflies() {
 # Who is told that a cgroup comes is told that it goes, also while the attachment is only being made.
 mayflies_too() {
 	mkdir $cgroups
-	for i in $(seq 20); do
+	for i in $(seq $((20 / slow))); do
+		say "round $i"
 		mayflies 60 1 &
 		mayflies 60 2 &
 		put cgroups attach
