@@ -12,14 +12,6 @@ export RUST_KMEMCG_BINDINGS := $(abspath $(kmemcg-bindings))
 
 ccflags-y += -I$(kmemcg-top)/include
 
-# In user-mode Linux nobody takes away what KASAN has marked around the globals of
-# a module when that is unloaded; the next one that is loaded there would be
-# reported for it. So there globals have no marks.
-ifdef CONFIG_UML
-CFLAGS_KASAN := $(subst asan-globals=1,asan-globals=0,$(CFLAGS_KASAN))
-RUSTFLAGS_KASAN := $(subst asan-globals=1,asan-globals=0,$(RUSTFLAGS_KASAN))
-endif
-
 # What gcc has and libclang does not know (the list is rust/Makefile's).
 bindgen-skip-flags := -mno-fp-ret-in-387 -mpreferred-stack-boundary=% \
 	-mskip-rax-setup -mgeneral-regs-only -mindirect-branch=% \
