@@ -7,7 +7,7 @@ use crate::{
         kmem_cache::*,
         workqueue::{self, OwnedQueue},
     },
-    support::{give_way, spin_until, Counter},
+    support::{eventually, give_way, spin_until, Counter},
 };
 use core::ptr;
 use kernel::{
@@ -211,7 +211,12 @@ fn reader_looks_while_memory_is_reused() -> Result {
         let object = cache.alloc(GFP_KERNEL)?;
         object.key.store(key, Relaxed);
         object.twice.xchg(2 * key, Full);
-        drop(object.publish(&shared.slot).map_err(|_| EEXIST)?);
+        let published = object.publish(&shared.slot).map_err(|_| EEXIST)?;
+        // The first stays until the reader is there: it may wait for this very CPU.
+        if shared.looks.get() == 0 {
+            eventually(|| shared.looks.get() > 0);
+        }
+        drop(published);
         // Others take its place.
         let other = cache.alloc(GFP_KERNEL)?;
         other.key.store(0, Relaxed);
@@ -222,10 +227,6 @@ fn reader_looks_while_memory_is_reused() -> Result {
         failed = progress();
         if failed.is_err() || (shared.moved_on.get() > 3 && shared.looks.get() > 100) {
             break;
-        }
-        // Until it is there, the reader may have to wait for this very CPU.
-        if shared.looks.get() == 0 {
-            give_way();
         }
     }
     shared.stop.set(1);
