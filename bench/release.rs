@@ -9,15 +9,21 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// How often an offline is measured; the least counts.
-const ROUNDS: u32 = 5;
+/// How often an offline is measured; the least counts. Of many children the rest of the machine is a smaller part.
+const fn rounds(count: u32) -> u32 {
+    if count < 100 {
+        30
+    } else {
+        5
+    }
+}
 
 /// A group with `count` children, one in each root, goes offline.
 pub(crate) fn offline(world: &World, count: u32, results: &mut Results) -> Result {
     let mut least = u64::MAX;
     let mut least_c = u64::MAX;
     let mut serial = u64::MAX;
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds(count) {
         let groups = world.groups(1)?;
         let group = groups.first().ok_or(EINVAL)?;
         let mut roots = KVec::new();
