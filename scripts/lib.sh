@@ -149,6 +149,18 @@ suite_of() {
     echo "$suite"
 }
 
+# ---- the repository ---------------------------------------------------------
+
+# copy_repository FOLDER [PATHSPEC]...: what is there, committed or not, but for what git ignores.
+copy_repository() {
+    (cd "$repo" && git ls-files --cached --others --exclude-standard "${@:2}" |
+        while read -r file; do [[ ! -f $file ]] || echo "$file"; done | tar --create --files-from=- --file=-) |
+        tar --extract --directory="$1"
+}
+
+# default_suites: those of scripts/suites that a check runs when none is named.
+default_suites() { (cd "$scripts/suites" && grep -L '^# apart:' -- *); }
+
 # ---- kbuild -----------------------------------------------------------------
 
 # config_value FILE NAME: a value of a .config, unquoted; nothing when it is not set.
