@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=busybox disable=SC2016,SC2030,SC2031,SC2086
-# The kernel tree's own tests of cgroups say the same with the module attached and busy as without it.
+# What passes of the kernel tree's own tests of cgroups passes with the module attached and busy, too.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -50,20 +50,20 @@ with() {
 # lacks SIDE OTHER: does nothing pass there, or less than on the other?
 lacks() { [ ! -s "$scratch/$1" ] || grep -qvxFf "$scratch/$1" "$scratch/$2"; }
 
-# compare PROGRAM: what passes without the module passes with it, and the other way round. Some of these tests
-# depend on time, and fail now and then on a slow machine: each has three chances on either side.
+# compare PROGRAM: what passes without the module passes with it. Some of these tests depend on time, and fail
+# now and then on a slow machine: each has five chances on either side.
 compare() {
 	[ -x "$kernel_tests/$1" ] || skip "there is no $1: build tools/testing/selftests/cgroup"
 	: >"$scratch/without"
 	: >"$scratch/with"
-	for i in 1 2 3; do
+	for i in 1 2 3 4 5; do
 		! lacks without with || without "$1"
 		! lacks with without || with "$1"
 		! cmp -s "$scratch/without" "$scratch/with" || break
 	done
 	say "$1: $(grep -c . "$scratch/with") tests pass, $meanwhile commands for others meanwhile"
-	cmp -s "$scratch/without" "$scratch/with" || fail "$1 differs: $(diff "$scratch/without" "$scratch/with")"
-	[ -s "$scratch/with" ] || fail "nothing passes"
+	[ -s "$scratch/without" ] || fail "nothing passes without it"
+	! lacks with without || fail "with it these do not pass: $(grep -vxFf "$scratch/with" "$scratch/without")"
 }
 
 # busy: every cgroup that there is gets objects, those of the test too. Only ours pays: the tests add up
@@ -98,5 +98,5 @@ kmem() {
 	compare test_kmem
 }
 
-tests "test_core says the same with the module attached and busy" core \
-	"test_kmem says the same with the module attached and busy" kmem
+tests "test_core passes with the module attached and busy as without" core \
+	"test_kmem passes with the module attached and busy as without" kmem
