@@ -9,7 +9,7 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// How often an offline is measured; the least counts. Of many children the rest of the machine is a smaller part.
+/// How often it is measured; the least counts. Of many children the rest of the machine is a smaller part.
 const fn rounds(count: u32) -> u32 {
     if count < 100 {
         30
@@ -22,7 +22,6 @@ const fn rounds(count: u32) -> u32 {
 pub(crate) fn offline(world: &World, count: u32, results: &mut Results) -> Result {
     let mut least = u64::MAX;
     let mut least_c = u64::MAX;
-    let mut serial = u64::MAX;
     for _ in 0..rounds(count) {
         let groups = world.groups(1)?;
         let group = groups.first().ok_or(EINVAL)?;
@@ -51,15 +50,21 @@ pub(crate) fn offline(world: &World, count: u32, results: &mut Results) -> Resul
             Ok(())
         })?);
         drop(roots);
+    }
+    results.add(fmt!("offline.{count}"), least * 1000)?;
+    results.add(fmt!("offline_c.{count}"), least_c * 1000)
+}
 
+/// `count` caches are destroyed one after the other.
+pub(crate) fn destroy(world: &World, count: u32, results: &mut Results) -> Result {
+    let mut serial = u64::MAX;
+    for _ in 0..rounds(count) {
         let caches = caches(world, count)?;
         serial = serial.min(time(|| {
             drop(caches);
             Ok(())
         })?);
     }
-    results.add(fmt!("offline.{count}"), least * 1000)?;
-    results.add(fmt!("offline_c.{count}"), least_c * 1000)?;
     results.add(fmt!("destroy.{count}"), serial * 1000)
 }
 

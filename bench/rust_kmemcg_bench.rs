@@ -12,6 +12,7 @@
 //! | `cost SIZE` | allocate and free: `handle`, `lookup` (by a group), `current` (the task's cgroup), in bulk |
 //! | `groups N` | `lookup` and the last free with so many groups |
 //! | `offline N` | group offline with so many children |
+//! | `destroy N` | so many plain caches destroyed one after the other |
 //! | `release N` | so many caches released, and destroyed one after the other |
 //! | `parallel N` | alloc and free on both CPUs, N pairs each |
 //! | `keep groups N`, `keep children N`, `keep caches N`, `keep nothing` | for who measures memory |
@@ -118,6 +119,7 @@ fn run(control: &Control, command: &str) -> Result {
         "cost" => cost::cost(world, number, results),
         "groups" => cost::groups(world, number, results),
         "offline" => release::offline(world, number, results),
+        "destroy" => release::destroy(world, number, results),
         "release" => release::release(world, number, results),
         "parallel" => parallel::parallel(world, number, results),
         _ => Err(EINVAL),
