@@ -151,11 +151,17 @@ suite_of() {
 
 # ---- the repository ---------------------------------------------------------
 
-# copy_repository FOLDER [PATHSPEC]...: what is there, committed or not, but for what git ignores.
+# repository_files [PATHSPEC]...: what is there, committed or not, but for what git ignores.
+repository_files() {
+    local file
+    git -C "$repo" ls-files --cached --others --exclude-standard -- "$@" | while read -r file; do
+        [[ ! -f $repo/$file ]] || echo "$file"
+    done
+}
+
+# copy_repository FOLDER [PATHSPEC]...
 copy_repository() {
-    (cd "$repo" && git ls-files --cached --others --exclude-standard "${@:2}" |
-        while read -r file; do [[ ! -f $file ]] || echo "$file"; done | tar --create --files-from=- --file=-) |
-        tar --extract --directory="$1"
+    repository_files "${@:2}" | tar --create --directory="$repo" --files-from=- --file=- | tar --extract --directory="$1"
 }
 
 # default_suites: those of scripts/suites that a check runs when none is named.
