@@ -21,18 +21,22 @@ mod tests {
     /// What is published: written before, and again when nobody can look any more.
     struct Child(UnsafeCell<u32>);
 
+    // SAFETY: A number, which any thread may have.
     unsafe impl Send for Child {}
+    // SAFETY: loom's cell fails the test where two threads are at it at once.
     unsafe impl Sync for Child {}
 
     impl Child {
         /// Written in steps: it is made, then initialised, then published.
         fn new() -> Arc<Self> {
             let child = Arc::new(Self(UnsafeCell::new(0)), GFP_KERNEL).unwrap();
+            // SAFETY: As for `Sync`: loom tells whether somebody else is at it.
             child.0.with_mut(|value| unsafe { *value = 7 });
             child
         }
 
         fn read(&self) -> u32 {
+            // SAFETY: As for `Sync`: loom tells whether somebody else is at it.
             self.0.with(|value| unsafe { *value })
         }
     }
@@ -40,6 +44,7 @@ mod tests {
     impl Drop for Child {
         fn drop(&mut self) {
             // The destroyed cache: whoever still reads races with this.
+            // SAFETY: As for `Sync`: loom tells whether somebody else is at it.
             self.0.with_mut(|value| unsafe { *value = 0 });
         }
     }
@@ -124,9 +129,11 @@ mod tests {
                     thread::yield_now();
                 }
                 assert_eq!(theirs.read(), 1);
+                // SAFETY: As for `Sync`: loom tells whether somebody else is at it.
                 theirs.0.with_mut(|value| unsafe { *value = 2 });
                 left.store(true, Release);
             });
+            // SAFETY: As for `Sync`: loom tells whether somebody else is at it.
             data.0.with_mut(|value| unsafe { *value = 1 });
             release.store(true, Release);
             if over.load(Acquire) {
