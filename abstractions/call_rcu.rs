@@ -125,7 +125,10 @@ macro_rules! impl_has_rcu_head {
 }
 
 /// What happens after the grace period.
-pub trait RcuCallback: HasRcuHead + Send + Sync + 'static {
+///
+/// A type that has several such callbacks, of which one at a time is queued, tells them apart by `ID`, as
+/// [`WorkItem`](kernel::workqueue::WorkItem) does.
+pub trait RcuCallback<const ID: u64 = 0>: HasRcuHead + Send + Sync + 'static {
     /// What is queued: `Arc<Self>` or `Pin<KBox<Self>>`.
     type Pointer: RcuPointer<Target = Self>;
 
@@ -209,15 +212,16 @@ impl Callbacks {
     ///
     /// Gives `this` back when its head is queued already, through another `Arc`; or when the module
     /// is being unloaded, and its [`unload::Anchor`] is being dropped.
-    pub fn call<P>(&self, this: P) -> Result<(), P>
+    #[inline]
+    pub fn call<P, const ID: u64>(&self, this: P) -> Result<(), P>
     where
         P: RcuPointer,
-        P::Target: RcuCallback<Pointer = P>,
+        P::Target: RcuCallback<ID, Pointer = P>,
     {
         let raw = this.into_raw();
         // SAFETY: The target is alive and stays where it is until the pointer is taken back, by the
         // callback or below.
-        if unsafe { self.queue(raw) } {
+        if unsafe { self.queue::<P::Target, ID>(raw) } {
             Ok(())
         } else {
             // SAFETY: From `into_raw()` above.
@@ -227,14 +231,15 @@ impl Callbacks {
 
     /// As [`call`](Self::call), for what was taken out of an [`RcuSlot`](super::rcu_slot::RcuSlot):
     /// the callback owns it, and no reader of the slot is left.
-    pub fn call_retired<T>(&self, this: Retired<T>) -> Result<(), Retired<T>>
+    #[inline]
+    pub fn call_retired<T, const ID: u64>(&self, this: Retired<T>) -> Result<(), Retired<T>>
     where
-        T: RcuCallback<Pointer = Arc<T>>,
+        T: RcuCallback<ID, Pointer = Arc<T>>,
     {
         let this = ManuallyDrop::new(this);
         // SAFETY: As in `call()`: where it was queued the `Arc` in `this` is the callback's, which
         // runs after a grace period.
-        if unsafe { self.queue::<T>(&**this) } {
+        if unsafe { self.queue::<T, ID>(&**this) } {
             Ok(())
         } else {
             Err(ManuallyDrop::into_inner(this))
@@ -247,7 +252,7 @@ impl Callbacks {
     ///
     /// `raw` is alive and stays where it is, and if this returns true, it is for the callback to
     /// take back as a `T::Pointer`.
-    unsafe fn queue<T: RcuCallback>(&self, raw: *const T) -> bool {
+    unsafe fn queue<T: RcuCallback<ID>, const ID: u64>(&self, raw: *const T) -> bool {
         // SAFETY: Alive, says the caller.
         let head = unsafe { &*raw }.rcu_head();
         let guard = preempt::disable();
@@ -256,7 +261,7 @@ impl Callbacks {
             // SAFETY: The head is not queued, as we set the flag, and stays until the callback,
             // says the caller. So does its code: the anchor was not closed when we looked, and its
             // drop waits first for us, who are a reader, then for the callback.
-            unsafe { bindings::call_rcu(head.head.get(), Some(callback::<T>)) };
+            unsafe { bindings::call_rcu(head.head.get(), Some(callback::<T, ID>)) };
         }
         drop(guard);
         queued
@@ -274,7 +279,9 @@ impl Callbacks {
 /// # Safety
 ///
 /// Called by RCU only, with the `rcu_head` inside an [`RcuHead<T>`] that [`Callbacks`] queued.
-unsafe extern "C" fn callback<T: RcuCallback>(ptr: *mut bindings::callback_head) {
+unsafe extern "C" fn callback<T: RcuCallback<ID>, const ID: u64>(
+    ptr: *mut bindings::callback_head,
+) {
     let field: *const RcuHead<T> = Opaque::cast_from(ptr).cast();
     // SAFETY: `ptr` is that field of an `RcuHead<T>`, says the caller.
     let field = unsafe { field.byte_sub(core::mem::offset_of!(RcuHead<T>, head)) };

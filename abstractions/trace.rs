@@ -73,14 +73,14 @@ child_events! {
     child_abort = rust_kmemcg_trace_child_abort;
     child_create = rust_kmemcg_trace_child_create;
     child_offline = rust_kmemcg_trace_child_offline;
-    child_park = rust_kmemcg_trace_child_park;
+    child_defer_offline = rust_kmemcg_trace_child_defer_offline;
     child_reparent = rust_kmemcg_trace_child_reparent;
     child_rcu = rust_kmemcg_trace_child_rcu;
     child_kill = rust_kmemcg_trace_child_kill;
-    child_condemn = rust_kmemcg_trace_child_condemn;
+    child_mark_killed = rust_kmemcg_trace_child_mark_killed;
     child_resurrect = rust_kmemcg_trace_child_resurrect;
     child_release = rust_kmemcg_trace_child_release;
-    child_suppress = rust_kmemcg_trace_child_suppress;
+    child_defer_release = rust_kmemcg_trace_child_defer_release;
     child_shutdown = rust_kmemcg_trace_child_shutdown;
     child_free = rust_kmemcg_trace_child_free;
 }

@@ -17,7 +17,7 @@ use crate::{
         rcu_slot::{RcuSlot, Reader},
     },
     cgroup::Cgroups,
-    protocol::{self, FindGroup, Group, Kmemcg, Object, Phase, Root},
+    protocol::{self, ChildObject, FindGroup, Group, Kmemcg, Phase, Root},
 };
 use core::{
     alloc::Layout,
@@ -331,7 +331,7 @@ unsafe extern "C" fn kmemcg_group_put(group: *const Group) {
 }
 
 #[inline]
-fn object(result: Result<Object>) -> *mut c_void {
+fn object(result: Result<ChildObject>) -> *mut c_void {
     result
         .and_then(Foreign::into_foreign)
         .map_or(ptr::null_mut(), |object| object.as_ptr())
@@ -387,6 +387,6 @@ unsafe extern "C" fn kmemcg_free(ptr: *mut c_void) {
     }
     if let Some(object) = ptr::NonNull::new(ptr) {
         // SAFETY: By the safety requirement.
-        drop(unsafe { Object::from_foreign(object) });
+        drop(unsafe { ChildObject::from_foreign(object) });
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     abstractions::{context::Context, exec},
     cgroup::Cgroups,
     ffi,
-    protocol::{Group, Handle, Root},
+    protocol::{Group, HeldChild, Root},
     world::{least, time, wait, World},
     Results,
 };
@@ -23,7 +23,7 @@ use kernel::{
 const LOOPS: u32 = 400;
 
 #[inline(never)]
-fn handle_pairs(child: &Handle, loops: u32) -> Result {
+fn handle_pairs(child: &HeldChild, loops: u32) -> Result {
     for _ in 0..loops {
         drop(child.alloc(GFP_KERNEL)?);
     }
@@ -47,7 +47,7 @@ fn current_pairs(root: &Arc<Root>, cgroups: &Cgroups, loops: u32) -> Result {
 }
 
 #[inline(never)]
-fn bulk<const N: usize>(child: &Handle, loops: u32) -> Result {
+fn bulk<const N: usize>(child: &HeldChild, loops: u32) -> Result {
     let mut space = [MaybeUninit::uninit(); N];
     for _ in 0..loops {
         drop(child.alloc_bulk(&mut space, GFP_KERNEL)?);

@@ -66,7 +66,7 @@ static void twin_release(struct percpu_ref *ref)
 	} else {
 		twin_enter(child, TWIN_SUPPRESSED);
 		atomic64_inc(&root->suppressed);
-		rust_kmemcg_trace_child_suppress(root->number, child->owner, child->number);
+		rust_kmemcg_trace_child_defer_release(root->number, child->owner, child->number);
 	}
 	spin_unlock_irqrestore(&root->gate, flags);
 }
@@ -139,7 +139,7 @@ void twin_group_offline(struct twin_group *group)
 		} else {
 			twin_enter(child, TWIN_PARKED);
 			atomic64_inc(&root->parked);
-			rust_kmemcg_trace_child_park(root->number, child->owner, child->number);
+			rust_kmemcg_trace_child_defer_offline(root->number, child->owner, child->number);
 		}
 		spin_unlock(&root->gate);
 		WRITE_ONCE(child->owner, group->parent->number);

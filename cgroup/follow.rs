@@ -135,7 +135,7 @@ impl Follow {
     /// Takes the groups offline, after the last tracepoint has told us anything. Context: may sleep.
     pub(super) fn end(&self) {
         self.close();
-        self.kmemcg.offline_tagged();
+        self.kmemcg.offline_with_cookie();
         // A walk holds an `Arc` of this. It must not be the last one: that would destroy the queue, and
         // wait for the walk.
         self.queue.flush();

@@ -126,13 +126,13 @@ impl Cgroups {
     /// None where the current task pays, or nobody; and in an interrupt, or where interrupts are disabled.
     /// Context: any.
     pub fn payer(root: &Root, group: &Group) -> Option<Memcg> {
-        if !root.options().accounts() || group.tag() == 0 {
+        if !root.options().accounts() || group.cookie() == 0 {
             return None;
         }
         if Context::current() != Context::Task || !context::interrupts_enabled() {
             return None;
         }
-        Cgroup::from_id(group.tag()).ok()?.memcg()
+        Cgroup::from_id(group.cookie()).ok()?.memcg()
     }
 }
 

@@ -26,8 +26,8 @@ fn show(control: &Control, seq: &SeqFile) {
             parent,
             children,
         );
-        if group.tag() != 0 {
-            seq_print!(seq, " cgroup={}", group.tag());
+        if group.cookie() != 0 {
+            seq_print!(seq, " cgroup={}", group.cookie());
         }
         seq_print!(seq, "\n");
     });

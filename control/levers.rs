@@ -13,7 +13,7 @@ use crate::{
         unload,
         workqueue::{Options, OwnedQueue},
     },
-    protocol::Stall,
+    protocol::WorkqueueBlock,
 };
 use kernel::{
     prelude::*,
@@ -43,7 +43,7 @@ pub(super) const WORKQUEUE: File<Control> = File {
     store: Some(|control, command| {
         let mut levers = control.levers.lock();
         match (command, levers.stalled.is_some()) {
-            ("stall", false) => levers.stalled = Some(control.kmemcg.stall()?),
+            ("stall", false) => levers.stalled = Some(control.kmemcg.block_workqueue()?),
             ("resume", true) => levers.stalled = None,
             ("stall" | "resume", _) => return Err(EBUSY),
             _ => return Err(EINVAL),
@@ -59,7 +59,7 @@ fn show(seq: &SeqFile, pulled: bool, word: &str) {
 /// The levers that can be held.
 pub(super) struct Levers {
     held: Option<Hold>,
-    stalled: Option<Stall>,
+    stalled: Option<WorkqueueBlock>,
     queue: OwnedQueue,
 }
 

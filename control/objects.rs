@@ -9,7 +9,7 @@ use super::{
 use crate::{
     abstractions::{context::Context, debugfs::File, exec, gfp::GFP_KERNEL_MAYFAIL},
     cgroup::Cgroups,
-    protocol::Object,
+    protocol::ChildObject,
 };
 use kernel::{
     prelude::*,
@@ -36,13 +36,13 @@ pub(super) const FILE: File<Control> = File {
 /// Objects with a name.
 pub(super) struct Handle {
     name: CString,
-    objects: KVec<Object>,
+    objects: KVec<ChildObject>,
 }
 
 /// What an allocation leaves behind, in whatever context it runs.
 struct Allocation {
     outcome: Result,
-    objects: KVec<Object>,
+    objects: KVec<ChildObject>,
 }
 
 fn show(control: &Control, seq: &SeqFile) {

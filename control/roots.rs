@@ -99,6 +99,8 @@ fn show_stats(control: &Control, seq: &SeqFile) {
         }
         root.stats()
             .for_each(|name, value| seq_print!(seq, " {}={}", name, value));
+        root.stats()
+            .for_each_longest(|stage, time| seq_print!(seq, " longest_{}_us={}", stage, time));
         seq_print!(seq, "\n");
     });
 }

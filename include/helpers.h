@@ -92,9 +92,9 @@ bool rust_kmemcg_irqs_disabled(void);
 
 #define RUST_KMEMCG_CHILD_EVENTS(X) \
 	X(child_request) X(child_abort) X(child_create) X(child_offline) \
-	X(child_park) X(child_reparent) X(child_rcu) X(child_kill) \
-	X(child_condemn) X(child_resurrect) X(child_release) \
-	X(child_suppress) X(child_shutdown) X(child_free)
+	X(child_defer_offline) X(child_reparent) X(child_rcu) X(child_kill) \
+	X(child_mark_killed) X(child_resurrect) X(child_release) \
+	X(child_defer_release) X(child_shutdown) X(child_free)
 
 #define RUST_KMEMCG_TRACE_ROOT(event) \
 	void rust_kmemcg_trace_##event(u64 root, const char *name);

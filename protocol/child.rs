@@ -1,147 +1,244 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A child: the slab cache that one group has of one root.
+//! A root cache and its children: the slab cache that one group has of one root.
 //!
-//! The root's own cache is one too, number 0: it has no group, serves the groups that have no child
-//! yet, and is released when the root is destroyed.
+//! The root's own cache is a child, too, number 0: it has no group, serves the groups that have no
+//! child, and is released when the root is destroyed.
+//!
+//! Nothing happens here: what a child lives through is in `steps.rs`.
 
-use super::{gate::Inside, root::Root};
+use super::{
+    gate::{Gate, Inside, QueuesRef},
+    group,
+    slots::Slots,
+    stage::{Event, Phase, RootEvent, Stage},
+    stats::Stats, //
+};
 use crate::{
     abstractions::{
-        call_rcu::{InCallback, RcuCallback, RcuHead},
-        kmem_cache::RawCache,
-        percpu_ref::{PercpuRef, Release},
-        rcu_slot::Retired,
-        ticks::Ticks,
-        trace,
+        call_rcu::RcuHead,
+        kmem_cache::{Options, RawCache},
+        percpu_ref::PercpuRef,
+        rcu_slot::{RcuSlot, Retired},
+        ticks::Ticks, //
     },
-    impl_has_cache, impl_has_percpu_ref, impl_has_rcu_head,
+    impl_has_cache,
+    impl_has_percpu_ref,
+    impl_has_rcu_head, //
 };
+use core::alloc::Layout;
 use kernel::{
-    fmt,
     prelude::*,
-    str::CStr,
+    str::{CStr, CString},
     sync::{
-        atomic::{self, Acquire, Atomic, AtomicFlag, Relaxed},
-        Arc, LockedBy,
+        atomic::{Acquire, Atomic, AtomicFlag, Relaxed, Release},
+        Arc,
+        LockedBy, //
     },
-    workqueue::{impl_has_work, new_work, Work, WorkItem},
+    workqueue::{impl_has_work, new_work, Work}, //
 };
 
-/// How far a child has come.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Stage {
-    /// Serves allocations.
-    Active,
-    /// Its group is offline, but the root is dying: the deactivation was not admitted.
-    Parked,
-    /// Its group is offline; a grace period, then work, then the kill.
-    Deactivating,
-    /// The reference was killed; objects live, or the last grace period is not over.
-    Killed,
-    /// No object is left, but the root is dying: the shutdown was not admitted.
-    Suppressed,
-    /// No object is left; a callback, then the shutdown.
-    Released,
-}
+/// A group, which owns children.
+pub type Group = group::Group<Child>;
 
-impl Stage {
-    /// Every stage, in the order of their numbers.
-    pub const ALL: [Self; 6] = [
-        Self::Active,
-        Self::Parked,
-        Self::Deactivating,
-        Self::Killed,
-        Self::Suppressed,
-        Self::Released,
-    ];
+/// A group that is not in the tree yet.
+pub type NewGroup = group::NewGroup<Child>;
 
-    pub(super) fn longest_name(self) -> &'static str {
-        match self {
-            Self::Active => "longest_active_us",
-            Self::Parked => "longest_parked_us",
-            Self::Deactivating => "longest_deactivating_us",
-            Self::Killed => "longest_killed_us",
-            Self::Suppressed => "longest_suppressed_us",
-            Self::Released => "longest_released_us",
-        }
-    }
-}
+pub(super) type Groups = group::Groups<Child>;
 
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Active => "active",
-            Self::Parked => "parked",
-            Self::Deactivating => "deactivating",
-            Self::Killed => "killed",
-            Self::Suppressed => "suppressed",
-            Self::Released => "released",
-        })
-    }
-}
+/// Which of a child's works, and which of its RCU callbacks.
+pub(super) const DEACTIVATION: u64 = 0;
+pub(super) const SHUTDOWN: u64 = 1;
 
 /// What the gate protects of a child.
-pub(super) struct Life {
+struct Life {
     stage: Stage,
     since: Ticks,
-    /// Its reference was killed by a destroy of the root that may yet fail.
-    pub(super) condemned: bool,
-    /// What readers may still look at; kept while the deactivation is suppressed.
-    pub(super) retired: Option<Retired<Child>>,
+    /// The child as the lookup had it, for a step that may wait for readers.
+    stashed: Option<Retired<Child>>,
 }
 
-/// A child cache.
+/// The slab cache that one group has of one root.
+///
+/// A group allocates: a worker makes the child, and it serves. Its group goes offline: the child leaves
+/// the lookup, is deactivated, and lives as long as an object of it. Its root is destroyed: the destroyer
+/// kills its count, and either shuts it down itself or, where objects live, brings it back.
+/// [`Stage`] has the sequences.
 ///
 /// The fields are dropped in this order: the cache first, its last trace event last. The first two
 /// are all that the allocation path needs: one cache line.
 #[pin_data]
 #[repr(C)]
-pub(super) struct Child {
-    cache: RawCache,
+pub struct Child {
+    pub(super) cache: RawCache,
     #[pin]
-    refs: PercpuRef<Child>,
+    pub(super) refs: PercpuRef<Child>,
     #[pin]
     rcu: RcuHead<Child>,
     #[pin]
-    work: Work<Child>,
-    life: LockedBy<Life, Inside>,
-    /// Where the lookup of its group leads to it; see [`super::root::Slots`].
+    deactivation: Work<Child, DEACTIVATION>,
+    #[pin]
+    shutdown: Work<Child, SHUTDOWN>,
+    life: LockedBy<Life, Inside<Child>>,
+    /// The index of its group in the lookup.
     slot: Option<u16>,
     identity: Identity,
 }
 
-/// Who a child is. Its drop is the end of the child's life.
-struct Identity {
-    root: Arc<Root>,
+/// Who a child is. Its drop, in `steps.rs`, is the end of the child's life.
+pub(super) struct Identity {
+    pub(super) root: Arc<Root>,
     number: u64,
-    /// Number of the group that owns it: changes when that goes offline, under the lock of the
-    /// tree of groups.
+    /// Number of the group that owns it. It changes when that goes offline, under the lock of the tree
+    /// of groups.
     owner: Atomic<u64>,
-    /// The root has taken it in, and waits for its end.
-    adopted: AtomicFlag,
+    /// The root lists it, and waits for its end.
+    linked: AtomicFlag,
 }
 
-impl Drop for Identity {
-    fn drop(&mut self) {
-        if self.adopted.load(Acquire) {
-            trace::child_free(self.root.number(), self.owner.load(Relaxed), self.number);
-            self.root.gate().enter().destroyed(&self.root);
-        }
+impl_has_cache! { impl HasCache for Child { self.cache } }
+impl_has_percpu_ref! { impl HasPercpuRef for Child { self.refs } }
+impl_has_rcu_head! { impl HasRcuHead for Child { self.rcu } }
+impl_has_work! {
+    impl HasWork<Self, DEACTIVATION> for Child { self.deactivation }
+    impl HasWork<Self, SHUTDOWN> for Child { self.shutdown }
+}
+
+impl Identity {
+    pub(super) fn is_linked(&self) -> bool {
+        self.linked.load(Acquire)
+    }
+
+    #[inline(always)]
+    pub(super) fn trace(&self, event: Event, step: Option<(Stage, Stage)>) {
+        event.trace(
+            step,
+            self.root.number,
+            self.owner.load(Relaxed),
+            self.number,
+        );
     }
 }
 
-/// What can be told of a child, while the gate is held.
+impl Child {
+    /// Makes the cache, and a count that is not started yet. `slot` is none for the root's own cache.
+    /// Context: may sleep.
+    pub(super) fn new(
+        root: &Arc<Root>,
+        number: u64,
+        owner: u64,
+        slot: Option<u16>,
+        name: &CStr,
+    ) -> Result<Arc<Self>> {
+        let cache = RawCache::new(name, root.layout, root.options.no_merge())?;
+        let life = Life {
+            stage: match slot {
+                Some(_) => Stage::New,
+                None => Stage::Active,
+            },
+            since: Ticks::now(),
+            stashed: None,
+        };
+        let init = try_pin_init!(Self {
+            cache,
+            refs <- PercpuRef::new(GFP_KERNEL),
+            rcu <- RcuHead::new(),
+            deactivation <- new_work!("rust_kmemcg::Child::deactivation"),
+            shutdown <- new_work!("rust_kmemcg::Child::shutdown"),
+            life: LockedBy::new(root.gate.lock(), life),
+            slot,
+            identity: Identity {
+                root: root.clone(),
+                number,
+                owner: Atomic::new(owner),
+                linked: AtomicFlag::new(false),
+            },
+        });
+        Arc::pin_init(init, GFP_KERNEL)
+    }
+
+    /// Its number: not used twice in the life of the module, but 0 is each root's own cache.
+    pub fn number(&self) -> u64 {
+        self.identity.number
+    }
+
+    /// The root.
+    pub fn root(&self) -> &Arc<Root> {
+        &self.identity.root
+    }
+
+    /// Number of the group that owns it now.
+    pub fn owner(&self) -> u64 {
+        self.identity.owner.load(Relaxed)
+    }
+
+    pub(super) fn set_owner(&self, owner: u64) {
+        self.identity.owner.store(owner, Relaxed);
+    }
+
+    pub(super) fn set_linked(&self) {
+        self.identity.linked.store(true, Release);
+    }
+
+    /// How many objects of it live: a snapshot, exact where nobody allocates or frees.
+    pub fn objects(&self) -> usize {
+        self.refs.count()
+    }
+
+    /// Is the count of its objects exact, so that the last free releases it? Not while it serves
+    /// allocations, nor in the grace period after that.
+    pub(super) fn is_exact(&self) -> bool {
+        self.refs.is_exact()
+    }
+
+    /// Where the lookup leads to it, while it does.
+    pub(super) fn slot(&self) -> Option<&RcuSlot<Self>> {
+        let root = self.root();
+        match self.slot {
+            Some(index) => root.slots.get(index).map(|slot| slot.child),
+            None => Some(&root.own),
+        }
+    }
+
+    pub(super) fn stage(&self, inside: &Inside<Self>) -> Stage {
+        self.life.access(inside).stage
+    }
+
+    /// A step: from one stage to another, with its trace event, by the table in `stage.rs`.
+    #[inline(always)]
+    pub(super) fn step(&self, event: Event, to: Stage, inside: &mut Inside<Self>) {
+        let life = self.life.access_mut(inside);
+        let from = life.stage;
+        let now = Ticks::now();
+        self.root().stats.left(from, now.since(life.since));
+        life.stage = to;
+        life.since = now;
+        self.identity.trace(event, Some((from, to)));
+    }
+
+    /// A step that does not change the stage.
+    pub(super) fn trace(&self, event: Event) {
+        self.identity.trace(event, None);
+    }
+
+    /// Keeps what readers of the lookup may still look at until somebody may wait for them.
+    pub(super) fn stash(this: Retired<Self>, inside: &mut Inside<Self>) {
+        let child = this.clone_arc();
+        child.life.access_mut(inside).stashed = Some(this);
+    }
+
+    pub(super) fn take_stashed(&self, inside: &mut Inside<Self>) -> Option<Retired<Self>> {
+        self.life.access_mut(inside).stashed.take()
+    }
+}
+
+/// A child, while the gate of its root is held.
 pub struct ChildView<'a> {
     child: &'a Child,
     stage: Stage,
 }
 
-impl<'a> ChildView<'a> {
-    pub(super) fn new(child: &'a Child, stage: Stage) -> Self {
-        Self { child, stage }
-    }
-
+impl ChildView<'_> {
     /// Its number: not used twice in the life of the module, but 0 is each root's own cache.
     pub fn number(&self) -> u64 {
         self.child.number()
@@ -163,171 +260,125 @@ impl<'a> ChildView<'a> {
     }
 }
 
-impl_has_cache! { impl HasCache for Child { self.cache } }
-impl_has_percpu_ref! { impl HasPercpuRef for Child { self.refs } }
-impl_has_rcu_head! { impl HasRcuHead for Child { self.rcu } }
-impl_has_work! { impl HasWork<Self> for Child { self.work } }
+/// A root cache.
+///
+/// It serves the groups that have no child from a cache of its own, lists its children, and leads to them
+/// by the index of their group. It is destroyed by somebody who waits, which fails while objects live, or
+/// asynchronously; [`Phase`] has the sequences.
+#[pin_data]
+pub struct Root {
+    number: u64,
+    name: CString,
+    layout: Layout,
+    options: Options,
+    #[pin]
+    pub(super) gate: Gate<Child>,
+    /// The root's own cache.
+    pub(super) own: RcuSlot<Child>,
+    #[pin]
+    pub(super) slots: Slots<Child>,
+    pub(super) stats: Stats,
+    pub(super) groups: Arc<Groups>,
+}
 
-impl Child {
-    /// Makes the cache, and a count that is not started yet. Context: may sleep.
+impl Root {
+    /// Makes a root without a cache. Context: may sleep.
     pub(super) fn new(
-        root: &Arc<Root>,
         number: u64,
-        owner: u64,
-        slot: Option<u16>,
-        name: &CStr,
+        name: &str,
+        layout: Layout,
+        options: Options,
+        groups: &Arc<Groups>,
+        queues: QueuesRef,
     ) -> Result<Arc<Self>> {
-        let cache = RawCache::new(name, root.layout(), root.options().no_merge())?;
-        let life = Life {
-            stage: Stage::Active,
-            since: Ticks::now(),
-            condemned: false,
-            retired: None,
-        };
-        let init = try_pin_init!(Self {
-            cache,
-            refs <- PercpuRef::new(GFP_KERNEL),
-            rcu <- RcuHead::new(),
-            work <- new_work!("rust_kmemcg::Child::work"),
-            life: LockedBy::new(root.gate().lock(), life),
-            slot,
-            identity: Identity {
-                root: root.clone(),
+        Arc::pin_init(
+            try_pin_init!(Self {
                 number,
-                owner: Atomic::new(owner),
-                adopted: AtomicFlag::new(false),
-            },
-        });
-        Arc::pin_init(init, GFP_KERNEL)
+                name: CString::try_from_fmt(fmt!("{name}"))?,
+                layout,
+                options,
+                gate <- Gate::new(queues),
+                own: RcuSlot::new(),
+                slots <- Slots::new(),
+                stats: Stats::new(),
+                groups: groups.clone(),
+            }),
+            GFP_KERNEL,
+        )
     }
 
-    pub(super) fn set_adopted(&self) {
-        self.identity.adopted.store(true, atomic::Release);
+    /// Its number: not used twice in the life of the module.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
-    /// Its number: not used twice in the life of the module, but 0 is each root's own cache.
-    pub(super) fn number(&self) -> u64 {
-        self.identity.number
+    /// Its name.
+    pub fn name(&self) -> &CStr {
+        &self.name
     }
 
-    /// The root.
-    pub(super) fn root(&self) -> &Arc<Root> {
-        &self.identity.root
+    pub(super) fn is_named(&self, name: &str) -> bool {
+        self.name.to_bytes() == name.as_bytes() && self.phase().has_name()
     }
 
-    /// How many objects of it live: a snapshot, exact where nobody allocates or frees.
-    pub(super) fn objects(&self) -> usize {
-        self.refs.count()
+    /// Size and alignment of its objects.
+    pub fn layout(&self) -> Layout {
+        self.layout
     }
 
-    /// Is the count of its objects exact, so that the last one can release it? Not while it serves
-    /// allocations, nor in the grace period after that.
-    pub(super) fn is_exact(&self) -> bool {
-        self.refs.is_exact()
+    /// How its caches are made.
+    pub fn options(&self) -> Options {
+        self.options
     }
 
-    /// Number of the group that owns it now.
-    pub(super) fn owner(&self) -> u64 {
-        self.identity.owner.load(Relaxed)
+    /// How far its destruction has come.
+    pub fn phase(&self) -> Phase {
+        self.gate.enter().phase()
     }
 
-    pub(super) fn set_owner(&self, owner: u64) {
-        self.identity.owner.store(owner, Relaxed);
-        self.trace(trace::child_reparent);
+    /// What it has counted.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
     }
 
-    pub(super) fn slot(&self) -> Option<u16> {
-        self.slot
+    /// How many caches it has: its own, and those of children that are not destroyed yet.
+    pub fn caches(&self) -> usize {
+        self.gate.enter().undestroyed()
     }
 
-    pub(super) fn refs(&self) -> &PercpuRef<Self> {
-        &self.refs
-    }
-
-    pub(super) fn life<'a>(&'a self, inside: &'a mut Inside) -> &'a mut Life {
-        self.life.access_mut(inside)
-    }
-
-    /// Brings the child to another stage.
-    pub(super) fn enter(&self, stage: Stage, inside: &mut Inside) {
-        let life = self.life(inside);
-        let now = Ticks::now();
-        self.root().stats().left(life.stage, now.since(life.since));
-        life.stage = stage;
-        life.since = now;
-    }
-
-    pub(super) fn stage(&self, inside: &Inside) -> Stage {
-        self.life.access(inside).stage
-    }
-
-    /// Keeps what readers may still look at until somebody may wait for them.
-    pub(super) fn keep(this: Retired<Self>, inside: &mut Inside) {
-        let child = this.clone_arc();
-        child.life(inside).retired = Some(this);
-    }
-
-    pub(super) fn trace(&self, event: fn(u64, u64, u64)) {
-        event(self.root().number(), self.owner(), self.number());
-    }
-
-    /// Worker: no reader of the lookup is left, so no new reference can come from there.
-    fn deactivate(&self) {
-        self.cache.shrink();
-        self.root().gate().enter().kill(self);
-        // What was condemned by a destroy was resurrected, or released and not deactivated.
-        kernel::warn_on!(!self.refs.kill());
-    }
-
-    /// Worker, or the destroyer of the root: no object is left. Context: may sleep.
-    pub(super) fn shut_down(this: Arc<Self>) {
-        let root = this.root().clone();
-        root.groups().disown(&this);
-        // It is still in the lookup where a close has killed it; it is kept where the destroyer has
-        // taken it out, or its group went offline when no deactivation was admitted.
-        let looked_up = root.slot_of(&this).and_then(|slot| slot.take_if(&this));
-        let kept = root.gate().enter().life_of(&this).retired.take();
-        drop((
-            looked_up.map(Retired::into_arc),
-            kept.map(Retired::into_arc),
-        ));
-        let listed = root.gate().enter().remove(&this);
-        drop(listed);
-        this.trace(trace::child_shutdown);
-        root.stats().shutdowns.count();
-        // Nobody else has it now, but for a moment a destroyer on his walk: here or there this is
-        // kmem_cache_destroy().
-        drop(this);
-    }
-}
-
-impl RcuCallback for Child {
-    type Pointer = Arc<Self>;
-
-    fn run(this: Arc<Self>, cx: InCallback<'_>) {
-        let root = this.root().clone();
-        root.gate().bounce(this, cx);
-    }
-}
-
-impl WorkItem for Child {
-    type Pointer = Arc<Self>;
-
-    fn run(this: Arc<Self>) {
-        let stage = this.root().gate().enter().stage_of(&this);
-        match stage {
-            Stage::Deactivating => this.deactivate(),
-            Stage::Released => Self::shut_down(this),
-            // Nothing else is queued.
-            Stage::Active | Stage::Parked | Stage::Killed | Stage::Suppressed => (),
+    /// Calls `f` for the root's own cache and each child, with the gate held: `f` must not sleep, must
+    /// not take or put references, and must not call anything of this root that takes the gate.
+    pub fn for_each_child(&self, mut f: impl FnMut(ChildView<'_>)) {
+        let mut from = Some(0);
+        while let Some(number) = from {
+            let gate = self.gate.enter();
+            from = gate.walk(number, |child| {
+                let stage = child.stage(&gate);
+                f(ChildView { child, stage });
+            });
         }
     }
-}
 
-impl Release for Child {
-    /// The last reference is gone, in any context.
-    fn release(this: Arc<Self>) {
-        let root = this.root().clone();
-        root.gate().enter().release(this);
+    /// Calls `f` for each cache, its own first, without the gate.
+    pub(super) fn for_each(&self, mut f: impl FnMut(&Arc<Child>)) {
+        let mut from = 0;
+        // The gate is left at the end of this statement, not of the loop.
+        let next = |from| self.gate.enter().next(from);
+        while let Some((number, child)) = next(from) {
+            from = number + 1;
+            f(&child);
+        }
+    }
+
+    /// A step: from one phase to another, with its trace event, by the table in `stage.rs`.
+    pub(super) fn step(&self, event: RootEvent, to: Phase, inside: &mut Inside<Child>) {
+        let from = inside.phase();
+        inside.set_phase(to);
+        event.trace(Some((from, to)), self.number, &self.name);
+    }
+
+    /// A step that does not change the phase.
+    pub(super) fn trace(&self, event: RootEvent) {
+        event.trace(None, self.number, &self.name);
     }
 }

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Creation of a child, by a worker, when its group allocates for the first time.
+//! Creation: of a root with its own cache, and of a child, by a worker, when its group allocates for the
+//! first time.
 
 use super::{
-    child::Child,
-    destroy,
-    group::Group,
-    root::{Root, Slot},
+    child::{Child, Group, Groups, Root},
+    gate::QueuesRef,
+    slots::Slot,
+    stage::{Event, RootEvent},
+    steps, //
 };
-use crate::abstractions::{percpu_ref::PercpuRef, trace};
+use crate::abstractions::kmem_cache::Options;
+use core::alloc::Layout;
 use kernel::{
     alloc::{flags::__GFP_NOWARN, Flags},
     prelude::*,
@@ -16,17 +19,37 @@ use kernel::{
     str::CString,
     sync::{
         atomic::{Atomic, Full, Relaxed, Release},
-        Arc,
+        Arc, //
     },
-    workqueue::{impl_has_work, new_work, Work, WorkItem},
+    workqueue::{impl_has_work, new_work, Work, WorkItem}, //
 };
 
 /// The number of the next child, of any root.
 static NEXT: Atomic<u64> = Atomic::new(1);
 
+/// Makes a root with its own cache. Context: may sleep.
+pub(super) fn root(
+    number: u64,
+    name: &str,
+    layout: Layout,
+    options: Options,
+    groups: &Arc<Groups>,
+    queues: QueuesRef,
+) -> Result<Arc<Root>> {
+    let root = Root::new(number, name, layout, options, groups, queues)?;
+    let cache_name = CString::try_from_fmt(fmt!("kmemcg:{name}.{number}"))?;
+    let own = Child::new(&root, 0, 0, None, &cache_name)?;
+    let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
+    // Nothing can fail from here: a cache that is listed is unlinked by a destroy only.
+    drop(steps::link(&own, node)?);
+    root.own.publish(own).map_err(|_| EEXIST)?;
+    root.trace(RootEvent::root_create);
+    Ok(root)
+}
+
 /// A request for the child of `group`.
 #[pin_data]
-pub(super) struct Request {
+struct Request {
     #[pin]
     work: Work<Self>,
     root: Arc<Root>,
@@ -35,14 +58,14 @@ pub(super) struct Request {
 
 impl_has_work! { impl HasWork<Self> for Request { self.work } }
 
-/// Asks the worker for a child, unless somebody did already.
+/// Queues the creation of a child, unless that is queued already.
 ///
-/// Nobody needs to know whether it worked: without a child the root's own cache serves, and the
-/// next allocation asks again. Context: as `flags` say.
+/// The caller needs no result: without a child the root's own cache serves, and the next allocation
+/// requests again. Context: as `flags` say.
 #[cold]
 pub(super) fn request(root: &Arc<Root>, group: &Arc<Group>, flags: Flags) {
     let flags = flags | __GFP_NOWARN;
-    let Ok(slot) = root.slots().get_or_make(group.index(), flags) else {
+    let Ok(slot) = root.slots.get_or_make(group.index(), flags) else {
         return;
     };
     if slot.requested.xchg(true, Full) {
@@ -56,29 +79,39 @@ pub(super) fn request(root: &Arc<Root>, group: &Arc<Group>, flags: Flags) {
         }),
         flags,
     );
-    let queued = request.map(|request| {
-        let refused = root.gate().enter().request(request);
-        // Dropped here, where the gate was left.
-        refused.is_ok()
-    });
-    if !queued.unwrap_or(false) {
+    if !request.is_ok_and(queue) {
         slot.requested.store(false, Release);
     }
 }
 
-impl Request {
-    pub(super) fn root(&self) -> &Root {
-        &self.root
+/// Queues a request, or drops it where the root is being destroyed.
+fn queue(request: Pin<KBox<Request>>) -> bool {
+    let root = request.root.clone();
+    let mut gate = root.gate.enter();
+    match gate.admit_creation() {
+        Some(admission) => {
+            request.trace(Event::child_request);
+            root.stats.requests.count();
+            admission.queue(request);
+            true
+        }
+        None => {
+            // Not under the gate: it may have the last reference on its group.
+            drop(gate);
+            false
+        }
     }
+}
 
-    pub(super) fn trace(&self, event: fn(u64, u64, u64)) {
-        event(self.root.number(), self.group.number(), 0);
+impl Request {
+    fn trace(&self, event: Event) {
+        event.trace(None, self.root.number(), self.group.number(), 0);
     }
 
     /// Makes and publishes the child. Context: worker.
-    fn make(&self, slot: &Slot<'_>) -> Result {
+    fn make(&self, slot: &Slot<'_, Child>) -> Result {
         let Self { root, group, .. } = self;
-        if !root.groups().is_online(group) {
+        if !root.groups.is_online(group) {
             return Err(ENOENT);
         }
         let number = NEXT.fetch_add(1, Relaxed);
@@ -96,23 +129,21 @@ impl Request {
         );
         // Is the root dying? If that is set later, the flush waits for this work, and the
         // destroyer finds the child in the list.
-        root.gate().enter().adopt(&child, listed)?;
-        PercpuRef::start(&child, root.gate().hold())?;
-        // An asynchronous destroy may come at any moment. While this is held nothing is released: the
-        // child is either refused here, or published alive.
-        let reference = PercpuRef::tryget_live(&*child).ok_or(ENODEV)?;
-        // Is the group still online, and was nobody faster?
-        if let Err(error) = root.groups().publish(group, &child, owned, slot.child) {
-            root.gate().enter().kill(&child);
-            child.refs().kill();
-            return Err(error);
+        let reference = steps::link(&child, listed)?;
+        // Is the group still online, and has no other work made its child?
+        let published = root.groups.while_online(group, |children| {
+            slot.child.publish(child.clone()).map_err(|_| EEXIST)?;
+            children.insert(owned.into_node(number, child.clone()));
+            steps::publish(&child);
+            Ok(())
+        });
+        match published {
+            Ok(()) => steps::kill_if_closing(&child),
+            Err(_) => steps::give_up(&child),
         }
-        root.stats().creations.count();
-        // Was an asynchronous destroy begun since it was listed? Then it may have passed the child
-        // by, as that could not be killed yet.
-        destroy::condemn_if_closing(&child);
+        // An asynchronous destroy may come at any moment. It has not released the child until here.
         drop(reference);
-        Ok(())
+        published
     }
 }
 
@@ -120,12 +151,12 @@ impl WorkItem for Request {
     type Pointer = Pin<KBox<Self>>;
 
     fn run(this: Pin<KBox<Self>>) {
-        let Some(slot) = this.root.slots().get(this.group.index()) else {
+        let Some(slot) = this.root.slots.get(this.group.index()) else {
             return;
         };
         if this.make(&slot).is_err() {
-            this.root.stats().aborts.count();
-            this.trace(trace::child_abort);
+            this.root.stats.aborts.count();
+            this.trace(Event::child_abort);
         }
         slot.requested.store(false, Release);
     }

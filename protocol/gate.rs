@@ -1,478 +1,302 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The gate of a root: its dying flag, and the only way to queue anything for its children.
-//!
-//! Every transition of a child's [`Stage`] happens here and in `gate/destroyer.rs`, under the gate.
+//! The gate of a root: the irq-safe lock, the phase inside it, and admission, which is the only way to
+//! queue anything for a child.
 
-mod destroyer;
+mod queues;
 
-use super::{
-    child::{Child, Life, Stage},
-    create::Request,
-};
+pub use queues::WorkqueueBlock;
+pub(super) use queues::{Queues, QueuesRef};
+
+use super::stage::Phase;
 use crate::abstractions::{
-    call_rcu::{Callbacks, InCallback},
+    call_rcu::{InCallback, RcuCallback},
     rcu_slot::Retired,
-    trace, unload,
-    wait_group::{Member, WaitGroup},
-    workqueue::{Options, OwnedQueue},
+    unload, //
 };
-use core::ops::Deref;
+use core::ops::{Deref, DerefMut};
 use kernel::{
-    fmt,
     prelude::*,
     rbtree::{RBTree, RBTreeNodeReservation},
     sync::{
-        atomic::{AtomicFlag, Full, Release},
         lock::{spinlock::SpinLockIrqBackend, Guard},
-        new_condvar, new_spinlock_irq, rcu, Arc, Completion, CondVar, SpinLockIrq,
+        new_condvar,
+        new_spinlock_irq,
+        Arc,
+        CondVar,
+        SpinLockIrq, //
     },
+    workqueue::RawWorkItem,
 };
 
-/// How many children are walked over with interrupts disabled.
+/// How many children one section of the gate visits.
 const BATCH: usize = 64;
 
-/// How many works run at once.
-const MAX_ACTIVE: u32 = 16;
-
-/// The workqueue and the RCU callbacks of this module.
-///
-/// Private to the gate: whoever wants to queue for a child needs an [`Admission`].
-pub(super) struct Releases {
-    queue: OwnedQueue,
-    callbacks: Callbacks,
-    /// Children take theirs from this one: that cannot fail.
-    hold: unload::Hold,
-    stalled: AtomicFlag,
-    /// Whoever has a [`Share`].
-    sharers: WaitGroup,
-}
-
-impl Releases {
-    pub(super) fn new(module: &unload::Handle) -> Result<Self> {
-        Ok(Self {
-            queue: OwnedQueue::new(
-                c"rust_kmemcg",
-                Options::unbound().mem_reclaim().max_active(MAX_ACTIVE),
-                module,
-            )?,
-            callbacks: Callbacks::new(module),
-            hold: module.hold()?,
-            stalled: AtomicFlag::new(false),
-            sharers: WaitGroup::new()?,
-        })
-    }
-
-    /// For a root, or whoever else may let go of it anywhere.
-    pub(super) fn share(self: &Arc<Self>) -> Share {
-        Share {
-            releases: self.clone(),
-            _member: self.sharers.join(),
-        }
-    }
-
-    /// Waits until nobody has a share: then the queue is destroyed where its last `Arc` is dropped, by
-    /// the caller. Context: may sleep.
-    pub(super) fn wait_unshared(&self) {
-        self.sharers.wait();
-    }
-
-    /// Waits for everything that was queued, works of callbacks too, and for the releases that
-    /// queued it: they run in RCU read-side critical sections. Context: may sleep.
-    pub(super) fn quiesce(&self) {
-        self.callbacks.barrier();
-        self.queue.flush();
-        rcu::synchronize_rcu();
-    }
-}
-
-/// A share of the [`Releases`]. Dropping it never destroys the queue, in whatever context: who made the
-/// releases keeps them until there is no share.
-///
-/// The fields are dropped in this order.
-pub(super) struct Share {
-    releases: Arc<Releases>,
-    _member: Member,
-}
-
-impl Deref for Share {
-    type Target = Releases;
-
-    fn deref(&self) -> &Releases {
-        &self.releases
-    }
-}
-
-/// Is the root being destroyed?
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// No.
-    Live,
-    /// Asynchronously: it serves nothing new, and goes when the last object is freed.
-    Closing,
-    /// Somebody waits for it: the dying flag is set.
-    Dying,
-    /// It was destroyed.
-    Destroyed,
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Live => "live",
-            Self::Closing => "closing",
-            Self::Dying => "dying",
-            Self::Destroyed => "destroyed",
-        })
-    }
-}
-
-/// What the gate protects.
-pub(super) struct Inside {
+/// What the gate protects: the phase of the root, and its caches. What it protects of each child
+/// lies in the child (`LockedBy`).
+pub(super) struct Inside<C> {
     phase: Phase,
-    /// What a destroy that fails goes back to.
-    before: Phase,
     /// The root's own cache, number 0, and its children.
-    children: RBTree<u64, Arc<Child>>,
-    /// How many of them may still call [`Entered::release`].
+    children: RBTree<u64, Arc<C>>,
+    /// How many of them have a last free to come.
     unreleased: usize,
-    /// How many were taken in and are not destroyed yet.
+    /// How many were linked and are not destroyed yet.
     undestroyed: usize,
 }
 
-/// The gate of a root.
+/// The gate of a root whose caches are `C`s.
 #[pin_data]
-pub(super) struct Gate {
+pub(super) struct Gate<C> {
     #[pin]
-    inside: SpinLockIrq<Inside>,
-    /// Notified when a child is released while the root is dying, and when one is destroyed.
+    inside: SpinLockIrq<Inside<C>>,
+    /// Notified when a release is deferred, and when a cache was destroyed.
     #[pin]
     changed: CondVar,
-    releases: Share,
+    queues: QueuesRef,
 }
 
-impl Gate {
-    pub(super) fn new(releases: &Arc<Releases>) -> impl PinInit<Self> {
-        let releases = releases.share();
+impl<C> Gate<C> {
+    pub(super) fn new(queues: QueuesRef) -> impl PinInit<Self> {
         pin_init!(Self {
             inside <- new_spinlock_irq!(Inside {
                 phase: Phase::Live,
-                before: Phase::Live,
                 children: RBTree::new(),
                 unreleased: 0,
                 undestroyed: 0,
             }, "rust_kmemcg::gate"),
             changed <- new_condvar!("rust_kmemcg::changed"),
-            releases,
+            queues,
         })
     }
 
     /// The lock itself, for data that it protects elsewhere (`LockedBy`).
-    pub(super) fn lock(&self) -> &SpinLockIrq<Inside> {
+    pub(super) fn lock(&self) -> &SpinLockIrq<Inside<C>> {
         &self.inside
     }
 
     /// Takes the lock. Context: any.
-    pub(super) fn enter(&self) -> Entered<'_> {
+    #[inline]
+    pub(super) fn enter(&self) -> Entered<'_, C> {
         Entered {
             inside: self.inside.lock(),
             gate: self,
         }
     }
 
-    /// The callback of a deactivation, or of a release: queues the work. It needs no admission, since
-    /// the callback that it is called from had one; `cx` is the proof.
-    pub(super) fn bounce(&self, child: Arc<Child>, _cx: InCallback<'_>) {
-        if self.enter().stage_of(&child) == Stage::Deactivating {
-            child.trace(trace::child_rcu);
-        }
-        self.releases.queue_child(child);
+    /// Queues the work that follows an RCU callback. It needs no admission, since the callback had
+    /// one; `cx` is the proof that one is running.
+    pub(super) fn queue_from_callback<W, const ID: u64>(
+        &self,
+        work: W,
+        _cx: InCallback<'_>,
+    ) -> W::EnqueueOutput
+    where
+        W: RawWorkItem<ID> + Send + 'static,
+    {
+        self.queues.enqueue(work)
     }
 
-    /// Waits for all that was admitted before the flag was set; see the comment of the module.
+    /// Waits for everything that was admitted before the dying flag was set; `mod.rs` says why in this
+    /// order. Context: may sleep.
     pub(super) fn drain(&self) {
-        self.releases.callbacks.barrier();
-        self.releases.queue.flush();
+        self.queues.barrier();
+        self.queues.flush();
         if self.enter().has_children() {
             self.kill_barrier();
         }
     }
 
+    /// Waits until every earlier `percpu_ref_kill()` has made its count exact. Context: may sleep.
+    pub(super) fn kill_barrier(&self) {
+        self.queues.barrier();
+    }
+
     /// A hold on the module, for a child.
     pub(super) fn hold(&self) -> unload::Hold {
-        self.releases.hold.clone()
-    }
-
-    /// Waits until every `percpu_ref_kill()` before it has made its count exact.
-    pub(super) fn kill_barrier(&self) {
-        self.releases.callbacks.barrier();
-    }
-}
-
-impl Releases {
-    fn queue_child(&self, child: Arc<Child>) {
-        // A child has one work at a time: deactivation is queued before the kill, shutdown after.
-        if self.queue.enqueue(child).is_err() {
-            kernel::warn_on!(true);
-        }
+        self.queues.hold()
     }
 }
 
 /// The gate, held.
-pub(super) struct Entered<'a> {
-    inside: Guard<'a, Inside, SpinLockIrqBackend>,
-    gate: &'a Gate,
+pub(super) struct Entered<'a, C> {
+    inside: Guard<'a, Inside<C>, SpinLockIrqBackend>,
+    gate: &'a Gate<C>,
 }
 
-/// Leave to queue one thing: the flag is clear, and nobody can set it before the thing is queued,
-/// since the admission borrows the gate that is held.
-struct Admission<'a> {
-    inside: &'a mut Inside,
-    releases: &'a Releases,
+impl<C> Deref for Entered<'_, C> {
+    type Target = Inside<C>;
+
+    #[inline]
+    fn deref(&self) -> &Inside<C> {
+        &self.inside
+    }
 }
 
-impl Admission<'_> {
-    /// Queues a creation.
-    fn create(self, request: Pin<KBox<Request>>) {
-        request.trace(trace::child_request);
-        request.root().stats().requests.count();
-        self.releases.queue.enqueue(request);
+impl<C> DerefMut for Entered<'_, C> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Inside<C> {
+        &mut self.inside
     }
+}
 
-    /// Starts a deactivation: `call_rcu()`.
-    fn deactivate(self, child: Retired<Child>) {
-        child.enter(Stage::Deactivating, self.inside);
-        child.root().stats().deactivations.count();
-        child.trace(trace::child_offline);
-        if let Err(child) = self.releases.callbacks.call_retired(child) {
-            // Cannot be: a child goes offline once, and its head has no other use.
-            kernel::warn_on!(true);
-            Child::keep(child, self.inside);
-        }
-    }
+/// Permission to queue one thing for a child: the dying flag is clear, and nobody can set it before the
+/// thing is queued, since the admission borrows the gate that is held.
+pub(super) struct Admission<'a, C> {
+    inside: &'a mut Inside<C>,
+    queues: &'a Queues,
+}
 
-    /// Starts the shutdown: `call_rcu()`. No reader is waited for. But this may be a hard interrupt,
-    /// and to wake a worker, as `queue_work()` does, would cost it ten times as much.
+impl<'a, C> Admission<'a, C> {
+    /// What the gate protects.
     #[inline(always)]
-    fn shut_down(self, child: Arc<Child>) {
-        child.enter(Stage::Released, self.inside);
-        child.trace(trace::child_release);
-        if self.releases.callbacks.call(child).is_err() {
-            // Cannot be: the callback of a deactivation, if there was one, came before the kill.
-            kernel::warn_on!(true);
-        }
+    pub(super) fn inside(&mut self) -> &mut Inside<C> {
+        self.inside
+    }
+
+    /// `queue_work()`.
+    pub(super) fn queue<W, const ID: u64>(self, work: W) -> W::EnqueueOutput
+    where
+        W: RawWorkItem<ID> + Send + 'static,
+    {
+        self.queues.enqueue(work)
+    }
+
+    /// `call_rcu()`. Gives the child back where its `rcu_head` is in use.
+    #[inline(always)]
+    pub(super) fn call<const ID: u64>(self, child: Arc<C>) -> Result<(), Arc<C>>
+    where
+        C: RcuCallback<ID, Pointer = Arc<C>>,
+    {
+        self.queues.call(child)
+    }
+
+    /// The same for a child that readers of the lookup may still look at; gives back what the gate
+    /// protects, too.
+    #[inline(always)]
+    pub(super) fn call_retired<const ID: u64>(
+        self,
+        child: Retired<C>,
+    ) -> Result<(), (Retired<C>, &'a mut Inside<C>)>
+    where
+        C: RcuCallback<ID, Pointer = Arc<C>>,
+    {
+        self.queues
+            .call_retired(child)
+            .map_err(|child| (child, self.inside))
     }
 }
 
-impl Entered<'_> {
+impl<C> Entered<'_, C> {
     /// Asks for admission. Where the root is dying there is none, and the caller notes in what the
     /// gate protects how far the child has come.
-    fn admit(&mut self) -> Result<Admission<'_>, &mut Inside> {
-        match self.inside.phase {
-            Phase::Live | Phase::Closing => Ok(Admission {
-                inside: &mut self.inside,
-                releases: &self.gate.releases,
-            }),
-            Phase::Dying | Phase::Destroyed => Err(&mut self.inside),
+    #[inline(always)]
+    pub(super) fn admit(&mut self) -> Result<Admission<'_, C>, &mut Inside<C>> {
+        if self.inside.phase.is_dying() {
+            return Err(&mut self.inside);
         }
+        Ok(Admission {
+            inside: &mut self.inside,
+            queues: &self.gate.queues,
+        })
     }
 
-    /// As [`admit`](Self::admit), for what makes a child.
-    fn admit_creation(&mut self) -> Option<Admission<'_>> {
+    /// The same for the creation of a child: not where the root is closing either.
+    pub(super) fn admit_creation(&mut self) -> Option<Admission<'_, C>> {
         match self.inside.phase {
             Phase::Live => self.admit().ok(),
-            Phase::Closing | Phase::Dying | Phase::Destroyed => None,
+            _ => None,
         }
     }
 
-    /// Queues a creation.
-    ///
-    /// # Errors
-    ///
-    /// Gives it back where the root is being destroyed.
-    pub(super) fn request(
-        &mut self,
-        request: Pin<KBox<Request>>,
-    ) -> Result<(), Pin<KBox<Request>>> {
-        match self.admit_creation() {
-            Some(admission) => {
-                admission.create(request);
-                Ok(())
-            }
-            None => Err(request),
-        }
-    }
-
-    /// Takes in a new child, whose count is not started yet.
-    ///
-    /// # Errors
-    ///
-    /// `ENODEV`: the root is being destroyed.
-    pub(super) fn adopt(
-        &mut self,
-        child: &Arc<Child>,
-        node: RBTreeNodeReservation<u64, Arc<Child>>,
-    ) -> Result {
-        let admission = self.admit_creation().ok_or(ENODEV)?;
-        admission.inside.unreleased += 1;
-        admission.inside.undestroyed += 1;
-        child.set_adopted();
-        let node = node.into_node(child.number(), child.clone());
-        admission.inside.children.insert(node);
-        Ok(())
-    }
-
-    /// The group of a child went offline, and the lookup does not lead to it any more.
-    pub(super) fn offline(&mut self, child: Retired<Child>) {
-        if child.stage(&self.inside) != Stage::Active {
-            // A destroy that failed left it in the lookup, released already: its shutdown takes
-            // what is kept.
-            return Child::keep(child, &mut self.inside);
-        }
-        match self.admit() {
-            Ok(admission) => admission.deactivate(child),
-            Err(inside) => {
-                child.enter(Stage::Parked, inside);
-                child.root().stats().parked.count();
-                child.trace(trace::child_park);
-                Child::keep(child, inside);
-            }
-        }
-    }
-
-    /// The lookup does not lead any more to a child that is going to be shut down.
-    pub(super) fn part(&mut self, child: Retired<Child>) {
-        Child::keep(child, &mut self.inside);
-    }
-
-    /// The reference is going to be killed by the deactivation work.
-    pub(super) fn kill(&mut self, child: &Child) {
-        child.enter(Stage::Killed, &mut self.inside);
-        child.trace(trace::child_kill);
-    }
-
-    /// Is this a child whose reference a destroy of the root, in the phase `during`, has to kill? The
-    /// caller does so.
-    ///
-    /// In an asynchronous destroy, where the reference is not started yet, its maker comes here
-    /// afterwards.
-    pub(super) fn condemn(&mut self, child: &Child, during: Phase) -> bool {
-        if self.inside.phase != during || !child.refs().is_live() {
-            return false;
-        }
-        match (during, child.stage(&self.inside)) {
-            (Phase::Dying, Stage::Active | Stage::Parked) => {
-                child.life(&mut self.inside).condemned = true;
-            }
-            (Phase::Closing, Stage::Active) => child.enter(Stage::Killed, &mut self.inside),
-            // Condemned by an asynchronous destroy, which has not come to the kill yet.
-            (Phase::Dying, Stage::Killed) => return true,
-            _ => return false,
-        }
-        child.trace(trace::child_condemn);
-        true
-    }
-
-    /// The last reference is gone. Context: any.
+    /// Wakes whoever waits for a release or for the end of a cache.
     #[inline]
-    pub(super) fn release(&mut self, child: Arc<Child>) {
+    pub(super) fn notify(&self) {
+        self.gate.changed.notify_all();
+    }
+
+    /// Leaves the gate until what it protects is as `until` wants it. Context: may sleep.
+    pub(super) fn wait(&mut self, mut until: impl FnMut(&Inside<C>) -> bool) {
         let gate = self.gate;
-        self.inside.unreleased -= 1;
-        child.root().stats().release();
-        match self.admit() {
-            Ok(admission) => admission.shut_down(child),
-            Err(inside) => {
-                child.enter(Stage::Suppressed, inside);
-                child.root().stats().suppressed.count();
-                child.trace(trace::child_suppress);
-                gate.changed.notify_all();
-                // This was not the last `Arc`: the root's list has one.
-            }
+        while !until(&self.inside) {
+            gate.changed.wait(&mut self.inside);
         }
     }
+}
 
-    /// How far a child has come.
-    pub(super) fn stage_of(&self, child: &Child) -> Stage {
-        child.stage(&self.inside)
+impl<C> Inside<C> {
+    /// How far the destruction of the root has come.
+    #[inline(always)]
+    pub(super) fn phase(&self) -> Phase {
+        self.phase
     }
 
-    /// What the gate protects of a child.
-    pub(super) fn life_of<'a>(&'a mut self, child: &'a Child) -> &'a mut Life {
-        child.life(&mut self.inside)
+    pub(super) fn set_phase(&mut self, phase: Phase) {
+        self.phase = phase;
     }
 
-    /// Takes a child out of the root's list.
-    pub(super) fn remove(&mut self, child: &Child) -> Option<Arc<Child>> {
-        self.inside.children.remove(&child.number())
+    /// Lists a new cache.
+    pub(super) fn link(
+        &mut self,
+        number: u64,
+        child: Arc<C>,
+        node: RBTreeNodeReservation<u64, Arc<C>>,
+    ) {
+        self.unreleased += 1;
+        self.undestroyed += 1;
+        self.children.insert(node.into_node(number, child));
     }
 
-    /// Calls `f` for some children from number `from` on, and returns the number to go on from.
-    pub(super) fn walk(&self, mut from: u64, f: &mut impl FnMut(&Child, Stage)) -> Option<u64> {
+    /// Takes a cache off the list.
+    pub(super) fn unlink(&mut self, number: u64) -> Option<Arc<C>> {
+        self.children.remove(&number)
+    }
+
+    /// A last free has come.
+    #[inline(always)]
+    pub(super) fn count_release(&mut self) {
+        self.unreleased -= 1;
+    }
+
+    /// The count of a released cache is started anew: it has a last free to come.
+    pub(super) fn count_revival(&mut self) {
+        self.unreleased += 1;
+    }
+
+    /// A cache was destroyed.
+    pub(super) fn count_destroyed(&mut self) {
+        self.undestroyed -= 1;
+    }
+
+    /// How many caches have a last free to come.
+    pub(super) fn unreleased(&self) -> usize {
+        self.unreleased
+    }
+
+    /// How many caches were linked and are not destroyed yet.
+    pub(super) fn undestroyed(&self) -> usize {
+        self.undestroyed
+    }
+
+    /// Calls `f` for some caches from number `from` on, and returns the number to go on from.
+    pub(super) fn walk(&self, mut from: u64, mut f: impl FnMut(&C)) -> Option<u64> {
         for _ in 0..BATCH {
-            let cursor = self.inside.children.cursor_lower_bound(&from)?;
+            let cursor = self.children.cursor_lower_bound(&from)?;
             let (&number, child) = cursor.current();
-            f(child, child.stage(&self.inside));
+            f(child);
             from = number + 1;
         }
         Some(from)
     }
 
-    /// The first child after number `after`: for walks that leave the gate in between.
-    pub(super) fn next(&self, after: Option<u64>) -> Option<Arc<Child>> {
-        let from = after.map_or(0, |number| number + 1);
-        let cursor = self.inside.children.cursor_lower_bound(&from)?;
-        Some(cursor.current().1.clone())
-    }
-
-    /// Is the root being destroyed?
-    pub(super) fn phase(&self) -> Phase {
-        self.inside.phase
-    }
-
-    /// How many children were taken in and are not destroyed yet.
-    pub(super) fn undestroyed(&self) -> usize {
-        self.inside.undestroyed
+    /// The first cache from number `from` on, and its number: for walks that leave the gate in between.
+    pub(super) fn next(&self, from: u64) -> Option<(u64, Arc<C>)> {
+        let cursor = self.children.cursor_lower_bound(&from)?;
+        let (&number, child) = cursor.current();
+        Some((number, child.clone()))
     }
 
     fn has_children(&self) -> bool {
         // Number 0 is the root's own cache.
-        self.inside.children.keys().any(|&number| number != 0)
-    }
-}
-
-/// While it lives, the workqueue runs nothing new. (On a machine with several memory nodes that is
-/// so on one of them only: each runs one item at the least.)
-pub struct Stall {
-    releases: Share,
-    end: Arc<Completion>,
-}
-
-impl Stall {
-    pub(super) fn new(releases: &Arc<Releases>) -> Result<Self> {
-        let releases = releases.share();
-        let begin = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
-        let end = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
-        let (running, until) = (begin.clone(), end.clone());
-        if releases.stalled.xchg(true, Full) {
-            return Err(EBUSY);
-        }
-        // From here the drop undoes what was done.
-        let stall = Self { releases, end };
-        stall.releases.queue.set_max_active(1)?;
-        stall.releases.queue.try_spawn(GFP_KERNEL, move || {
-            running.complete_all();
-            until.wait_for_completion();
-        })?;
-        begin.wait_for_completion();
-        Ok(stall)
-    }
-}
-
-impl Drop for Stall {
-    fn drop(&mut self) {
-        self.end.complete_all();
-        // Fails for an ordered queue only.
-        let _ = self.releases.queue.set_max_active(MAX_ACTIVE);
-        self.releases.stalled.store(false, Release);
+        self.children.cursor_lower_bound(&1).is_some()
     }
 }

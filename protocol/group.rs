@@ -6,8 +6,10 @@
 //! group that goes offline hands its children to its parent and is freed at once, however long
 //! their objects live.
 
-use super::child::Child;
-use crate::abstractions::{rcu_slot::RcuSlot, trace};
+use super::{
+    slots::MAX_GROUPS,
+    stage::{GroupEvent, Online}, //
+};
 use core::{mem::MaybeUninit, ops::Deref};
 use kernel::{
     alloc::Flags,
@@ -15,29 +17,29 @@ use kernel::{
     prelude::*,
     rbtree::{RBTree, RBTreeNode, RBTreeNodeReservation},
     str::CStr,
-    sync::{new_spinlock_irq, Arc, SpinLockIrq, UniqueArc},
+    sync::{new_spinlock_irq, Arc, SpinLockIrq, UniqueArc}, //
 };
 
-/// How many groups there can be, the top of the tree not counted.
-pub const MAX_GROUPS: usize = 1 << 16;
-
-/// How many groups are walked over with interrupts disabled.
+/// How many groups one section of the tree's lock visits.
 const BATCH: usize = 64;
 
 /// The top of the tree: owns the children of groups that had no parent.
 const TOP: u64 = 0;
 
-/// A group.
-pub struct Group {
+/// A group, which owns `C`s while it is online.
+///
+/// It is made, goes offline (its parent owns what it owned from then on), and is freed when the last
+/// reference on it is dropped: no child has one.
+pub struct Group<C> {
     number: u64,
     index: u16,
-    tag: u64,
+    cookie: u64,
     name: Name,
     parent: u64,
-    groups: Arc<Groups>,
+    groups: Arc<Groups<C>>,
 }
 
-/// The name of a group: can be made in any context, which a `CString` can not.
+/// The name of a group. It can be allocated in any context, which a `CString` can not.
 ///
 /// What could not stand in a record or in the name of a cache is written as in `/proc/mounts`: a backslash
 /// and three octal digits.
@@ -73,30 +75,30 @@ impl Deref for Name {
 }
 
 /// A group that is not in the tree yet: all its memory, so that nothing can fail where locks are held.
-pub struct NewGroup {
+pub struct NewGroup<C> {
     name: Name,
-    tag: u64,
-    memory: UniqueArc<MaybeUninit<Group>>,
-    node: RBTreeNodeReservation<u64, Node>,
+    cookie: u64,
+    memory: UniqueArc<MaybeUninit<Group<C>>>,
+    node: RBTreeNodeReservation<u64, Node<C>>,
 }
 
-impl NewGroup {
-    /// Context: as `flags` say. For `name` and `tag` see [`Group`].
+impl<C> NewGroup<C> {
+    /// Allocates it. Context: as `flags` say. For `name` and `cookie` see [`Group`].
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub fn new(name: &[u8], tag: u64, flags: Flags) -> Result<Self> {
+    pub fn new(name: &[u8], cookie: u64, flags: Flags) -> Result<Self> {
         Ok(Self {
             name: Name::new(name, flags)?,
-            tag,
+            cookie,
             memory: UniqueArc::new_uninit(flags)?,
             node: RBTreeNodeReservation::new(flags)?,
         })
     }
 }
 
-impl Group {
+impl<C> Group<C> {
     /// Its number: not used twice in the life of the module.
     pub fn number(&self) -> u64 {
         self.number
@@ -107,49 +109,52 @@ impl Group {
         &self.name
     }
 
-    /// The part of its name that it is called by in the name of a cache.
+    /// The part of its name that stands in the name of a cache.
     pub(super) fn short_name(&self) -> &str {
-        /// So that the whole is no longer than the name of a file may be.
+        /// Keeps the name of the cache below `NAME_MAX`.
         const LONGEST: usize = 64;
         let name = self.name.to_str().unwrap_or("");
         let name = name.rsplit('/').next().unwrap_or(name);
         name.get(..LONGEST).unwrap_or(name)
     }
 
-    /// What its maker knows it by; 0 for a group that somebody made by its name.
-    pub fn tag(&self) -> u64 {
-        self.tag
+    /// The number that its maker knows it by; 0 for a group that is known by its name.
+    pub fn cookie(&self) -> u64 {
+        self.cookie
     }
 
-    /// Its index in the lookup: used again when the group is freed.
+    /// Its index in the lookup: free again when the group is freed.
     #[inline]
     pub(super) fn index(&self) -> u16 {
         self.index
     }
 }
 
-impl Drop for Group {
+impl<C> Drop for Group<C> {
     fn drop(&mut self) {
         self.groups
             .tree
             .lock()
             .indices
             .release_id(self.index.into());
-        trace::group_free(self.number, self.parent, &self.name);
+        GroupEvent::group_free.trace(None, self.number, self.parent, &self.name);
     }
 }
 
 /// An online group in the tree.
-struct Node {
+struct Node<C> {
     /// None for the top.
-    group: Option<Arc<Group>>,
+    group: Option<Arc<Group<C>>>,
     parent: u64,
     subgroups: usize,
-    children: RBTree<u64, Arc<Child>>,
+    children: Owned<C>,
 }
 
-impl Node {
-    fn new(group: Option<Arc<Group>>, parent: u64) -> Self {
+/// The children that a group owns, by their numbers.
+pub(super) type Owned<C> = RBTree<u64, Arc<C>>;
+
+impl<C> Node<C> {
+    fn new(group: Option<Arc<Group<C>>>, parent: u64) -> Self {
         Self {
             group,
             parent,
@@ -159,14 +164,14 @@ impl Node {
     }
 }
 
-struct Tree {
-    nodes: RBTree<u64, Node>,
+struct Tree<C> {
+    nodes: RBTree<u64, Node<C>>,
     indices: IdPool,
     next: u64,
 }
 
-impl Tree {
-    fn named(&self, name: &[u8]) -> Option<&Arc<Group>> {
+impl<C> Tree<C> {
+    fn named(&self, name: &[u8]) -> Option<&Arc<Group<C>>> {
         let mut groups = self.nodes.values().flat_map(|node| &node.group);
         groups.find(|group| group.name.to_bytes() == name)
     }
@@ -174,12 +179,12 @@ impl Tree {
 
 /// All groups.
 #[pin_data]
-pub(super) struct Groups {
+pub(super) struct Groups<C> {
     #[pin]
-    tree: SpinLockIrq<Tree>,
+    tree: SpinLockIrq<Tree<C>>,
 }
 
-impl Groups {
+impl<C> Groups<C> {
     pub(super) fn new() -> Result<Arc<Self>> {
         let indices = IdPool::with_capacity(MAX_GROUPS, GFP_KERNEL)?;
         let top = RBTreeNode::new(TOP, Node::new(None, TOP), GFP_KERNEL)?;
@@ -199,12 +204,12 @@ impl Groups {
     /// Puts a group in the tree. Context: any.
     pub(super) fn add(
         self: &Arc<Self>,
-        new: NewGroup,
-        parent: Option<&Group>,
-    ) -> Result<Arc<Group>> {
+        new: NewGroup<C>,
+        parent: Option<&Group<C>>,
+    ) -> Result<Arc<Group<C>>> {
         let NewGroup {
             name,
-            tag,
+            cookie,
             memory,
             node,
         } = new;
@@ -215,8 +220,8 @@ impl Groups {
         };
 
         let mut tree = self.tree.lock();
-        // Who has a tag for his groups sees to it by himself that there is one of each.
-        if tag == 0 && tree.named(name.to_bytes()).is_some() {
+        // Groups with a cookie need no unique name; the caller guarantees that the cookie is unique.
+        if cookie == 0 && tree.named(name.to_bytes()).is_some() {
             return Err(EEXIST);
         }
         tree.nodes.get_mut(&parent).ok_or(ENOENT)?.subgroups += 1;
@@ -230,76 +235,78 @@ impl Groups {
         let index = index.acquire() as u16;
         let number = tree.next;
         tree.next += 1;
-        let group: Arc<Group> = memory
+        let group: Arc<Group<C>> = memory
             .write(Group {
                 number,
                 index,
-                tag,
+                cookie,
                 name,
                 parent,
                 groups: self.clone(),
             })
             .into();
-        trace::group_create(number, parent, &group.name);
+        GroupEvent::group_create.trace(None, number, parent, &group.name);
         tree.nodes
             .insert(node.into_node(number, Node::new(Some(group.clone()), parent)));
         Ok(group)
     }
 
     /// The online group of that name. Context: any.
-    pub(super) fn find(&self, name: &str) -> Result<Arc<Group>> {
+    pub(super) fn find(&self, name: &str) -> Result<Arc<Group<C>>> {
         let tree = self.tree.lock();
         tree.named(name.as_bytes()).cloned().ok_or(ENOENT)
     }
 
-    fn owns(&self, group: &Group) -> bool {
+    fn owns(&self, group: &Group<C>) -> bool {
         core::ptr::eq(self, &*group.groups)
     }
 
     /// May the group own children? Context: any.
-    pub(super) fn is_online(&self, group: &Group) -> bool {
+    pub(super) fn is_online(&self, group: &Group<C>) -> bool {
         self.owns(group) && self.tree.lock().nodes.get(&group.number).is_some()
     }
 
-    /// Makes a child known to the lookup and owned by its group. Context: any.
+    /// Calls `f` with the children that an online group owns, and the lock of the tree held. Context:
+    /// any.
     ///
     /// # Errors
     ///
-    /// `ENOENT`: the group is offline. `EEXIST`: it has a child of this root.
-    pub(super) fn publish(
+    /// `ENOENT`: the group is offline. Those of `f`.
+    pub(super) fn while_online(
         &self,
-        group: &Group,
-        child: &Arc<Child>,
-        owned: RBTreeNodeReservation<u64, Arc<Child>>,
-        slot: &RcuSlot<Child>,
+        group: &Group<C>,
+        f: impl FnOnce(&mut Owned<C>) -> Result,
     ) -> Result {
         let mut tree = self.tree.lock();
         let node = tree.nodes.get_mut(&group.number).ok_or(ENOENT)?;
-        slot.publish(child.clone()).map_err(|_| EEXIST)?;
-        child.trace(trace::child_create);
-        node.children
-            .insert(owned.into_node(child.number(), child.clone()));
-        Ok(())
+        f(&mut node.children)
     }
 
-    /// A child is shut down: nobody owns it any more. Context: any.
-    pub(super) fn disown(&self, child: &Child) {
+    /// Takes child `number` away from its owner, whose number `owner` returns: it changes under the
+    /// lock of the tree only. Context: any.
+    pub(super) fn unlink(&self, number: u64, owner: impl FnOnce() -> u64) {
         let mut tree = self.tree.lock();
-        let node = tree.nodes.get_mut(&child.owner());
-        let owned = node.and_then(|node| node.children.remove(&child.number()));
+        let node = tree.nodes.get_mut(&owner());
+        let owned = node.and_then(|node| node.children.remove(&number));
         drop(tree);
         drop(owned);
     }
 
-    /// Takes a group offline. Context: any; waits for nothing.
-    pub(super) fn offline(&self, group: &Group) -> Result {
+    /// Takes a group offline: `f` is called with each child that it owns and the parent's number, and
+    /// the lock of the tree held; then the parent owns the child. Context: any; waits for nothing.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT`: it is offline.
+    pub(super) fn offline(&self, group: &Group<C>, mut f: impl FnMut(&C, u64)) -> Result {
         if !self.owns(group) {
             return Err(ENOENT);
         }
         let mut tree = self.tree.lock();
         let removed = tree.nodes.remove_node(&group.number).ok_or(ENOENT)?;
         let (number, mut node) = removed.to_key_value();
-        trace::group_offline(number, node.parent, &group.name);
+        let step = Some((Online::Yes, Online::No));
+        GroupEvent::group_offline.trace(step, number, node.parent, &group.name);
         if node.subgroups > 0 {
             for other in tree
                 .nodes
@@ -313,14 +320,9 @@ impl Groups {
             parent.subgroups += node.subgroups;
             parent.subgroups -= 1;
             for child in node.children.values() {
-                // Inherited children left the lookup when their own group went offline.
-                let slot = child.root().slot_of(child);
-                if let Some(retired) = slot.and_then(|slot| slot.take_if(child)) {
-                    child.root().gate().enter().offline(retired);
-                }
-                child.set_owner(node.parent);
+                f(child, node.parent);
             }
-            // As a whole where the parent has none.
+            // As a whole where the parent owns none.
             if parent.children.is_empty() {
                 core::mem::swap(&mut parent.children, &mut node.children);
             }
@@ -330,13 +332,13 @@ impl Groups {
             }
         }
         drop(tree);
-        // With this, the group itself, where the caller does not hold it.
+        // With this, the group itself, where the caller has no reference on it.
         drop(node);
         Ok(())
     }
 
-    /// The newest group that was made before number `before` and has a tag. Context: any.
-    pub(super) fn newest_tagged(&self, before: u64) -> Option<Arc<Group>> {
+    /// The newest group that was made before number `before` and has a cookie. Context: any.
+    pub(super) fn newest_with_cookie(&self, before: u64) -> Option<Arc<Group<C>>> {
         let mut tree = self.tree.lock();
         let has_later = tree.nodes.cursor_lower_bound(&before).is_some();
         let mut cursor = if has_later {
@@ -346,7 +348,7 @@ impl Groups {
         };
         while let Some(at) = cursor {
             let group = at.current().1.group.as_ref();
-            if let Some(group) = group.filter(|group| group.tag != 0) {
+            if let Some(group) = group.filter(|group| group.cookie != 0) {
                 return Some(group.clone());
             }
             cursor = at.move_prev();
@@ -356,7 +358,7 @@ impl Groups {
 
     /// Calls `f` for each group, with its parent's number and how many children it owns. `f` runs
     /// with the lock of the tree held.
-    pub(super) fn for_each(&self, mut f: impl FnMut(&Group, u64, usize)) {
+    pub(super) fn for_each(&self, mut f: impl FnMut(&Group<C>, u64, usize)) {
         let mut from = Some(TOP);
         while let Some(number) = from {
             from = self.walk(number, &mut f);
@@ -364,7 +366,7 @@ impl Groups {
     }
 
     /// The part of [`for_each`](Self::for_each) that starts at `from`; returns where to go on.
-    fn walk(&self, mut from: u64, f: &mut impl FnMut(&Group, u64, usize)) -> Option<u64> {
+    fn walk(&self, mut from: u64, f: &mut impl FnMut(&Group<C>, u64, usize)) -> Option<u64> {
         let tree = self.tree.lock();
         for _ in 0..BATCH {
             let cursor = tree.nodes.cursor_lower_bound(&from)?;
@@ -377,7 +379,7 @@ impl Groups {
         Some(from)
     }
 
-    /// Forgets all groups: the module goes. Context: may sleep.
+    /// Drops all groups, for the end of the module. Context: may sleep.
     pub(super) fn clear(&self) {
         let nodes = core::mem::take(&mut self.tree.lock().nodes);
         drop(nodes);

@@ -27,9 +27,9 @@
 //! # The trick
 //!
 //! A root can be destroyed at any moment of that. Each root has a *gate*: an irq-safe spinlock with
-//! a *dying* flag in it. Nothing is begun for a child (`call_rcu()` for a deactivation or a shutdown,
-//! `queue_work()` for a creation) but while the gate is held and the flag is clear; the destroyer sets
-//! the flag under the gate. Then it waits for what had been admitted before, in three steps, because
+//! a *dying* flag in it (a [`Phase`]). Nothing is begun for a child (`call_rcu()` for a deactivation or a
+//! shutdown, `queue_work()` for a creation) but while the gate is held and the flag is clear; the destroyer
+//! sets the flag under the gate. Then it waits for what had been admitted before, in three steps, because
 //! that may still move on:
 //!
 //! 1. `rcu_barrier()`: every callback has run, those of deactivations and of releases. A callback
@@ -54,52 +54,64 @@
 //! destruction is a chain of types, `Dying` to `Drained` to gone (or handed back):
 //! another order does not compile.
 //!
-//! What the flag suppressed is not lost: the child remembers how far it had come. If the destroy
-//! fails because objects live, it is handed back: the flag is cleared and every suppressed step is
-//! admitted then.
+//! What the flag has deferred is not lost: the child's [`Stage`] says how far it had come. If the
+//! destroy fails because objects live, the root is handed back: the flag is cleared and every deferred
+//! step is admitted then.
+//!
+//! # Where to read on
+//!
+//! The files below are in an order: each uses those before it only. `stage.rs` has the states and the one
+//! table of steps; `steps.rs` is a child's life, from top to bottom; `destroy.rs` is the end of a root.
 //!
 //! # Locks
 //!
-//! The tree of groups (`group`), then one gate. No other lock is taken under either; both may be
-//! taken in any context.
+//! The lock of the tree of groups (`group.rs`), then one gate. No other lock is taken under either; both
+//! may be taken in any context.
 
+// From the bottom to the top; `make lint` holds the arrows against this order.
+mod alloc;
 mod child;
 mod create;
 mod destroy;
 mod gate;
 mod group;
-mod root;
+mod slots;
+mod stage;
 mod stats;
+mod steps;
 
-pub use child::{ChildView, Stage};
-pub use group::{Group, NewGroup, MAX_GROUPS};
-pub use root::{FindGroup, Handle, Object, Objects, Root};
+pub use alloc::{ChildObject, ChildObjects, FindGroup, HeldChild};
+pub use child::{ChildView, Group, NewGroup, Root};
+pub use gate::WorkqueueBlock;
+pub use slots::MAX_GROUPS;
+pub use stage::{Phase, Stage};
 pub use stats::{Counter, Stats};
 
-use crate::abstractions::{kmem_cache::Options, trace, unload};
+use crate::abstractions::{kmem_cache::Options, unload};
+use child::Groups;
 use core::alloc::Layout;
-use gate::Releases;
-use group::Groups;
+use gate::Queues;
 use kernel::{
     prelude::*,
     sync::{
         atomic::{Atomic, Relaxed},
-        Arc, Mutex,
-    },
+        Arc,
+        Mutex, //
+    }, //
 };
 
-/// All roots and groups. One a module: numbers are used once in its life, and a root serves groups of
+/// All roots and groups. A module has one: numbers are used once in its life, and a root serves groups of
 /// the same set only.
 ///
-/// Dropping it destroys the roots and waits for all that is pending: also until the last object was
-/// freed, and nobody has a [`Root`] or a [`Stall`] any more. Context of the drop: may sleep.
+/// Dropping it destroys the roots and waits for everything that is pending, for the last object, and for the
+/// last reference on a [`Root`] or a [`WorkqueueBlock`]. Context of the drop: may sleep.
 #[pin_data(PinnedDrop)]
 pub struct Kmemcg {
-    /// Those that are closing, too: they have no name any more.
+    /// Closing roots, too, which have no name any more.
     #[pin]
     roots: Mutex<KVec<Arc<Root>>>,
     groups: Arc<Groups>,
-    releases: Arc<Releases>,
+    queues: Arc<Queues>,
     next_root: Atomic<u64>,
 }
 
@@ -109,7 +121,7 @@ impl Kmemcg {
         try_pin_init!(Self {
             roots <- kernel::new_mutex!(KVec::new(), "Kmemcg::roots"),
             groups: Groups::new()?,
-            releases: Arc::new(Releases::new(module)?, GFP_KERNEL)?,
+            queues: Arc::new(Queues::new(module)?, GFP_KERNEL)?,
             next_root: Atomic::new(1),
         })
     }
@@ -128,9 +140,9 @@ impl Kmemcg {
         }
         roots.reserve(1, GFP_KERNEL)?;
         let number = self.next_root.fetch_add(1, Relaxed);
-        let root = Root::new(number, name, layout, options, &self.groups, &self.releases)?;
+        let queues = self.queues.get();
+        let root = create::root(number, name, layout, options, &self.groups, queues)?;
         roots.push(root.clone(), GFP_KERNEL)?;
-        trace::root_create(root.number(), root.name());
         Ok(root)
     }
 
@@ -157,7 +169,7 @@ impl Kmemcg {
         Ok(())
     }
 
-    /// Begins to destroy a root, and returns at once. Nothing new comes, its name is free, and it
+    /// Begins to destroy a root, and returns at once. It serves nothing new, its name is free, and it
     /// goes by itself after its last object. Context: may sleep; waits for nothing.
     ///
     /// # Errors
@@ -186,8 +198,8 @@ impl Kmemcg {
         self.add_group(NewGroup::new(name.as_bytes(), 0, GFP_KERNEL)?, parent)
     }
 
-    /// As [`create_group`](Self::create_group), with memory that is there already, so in any context. A
-    /// group with a tag may have the name of another.
+    /// As [`create_group`](Self::create_group), with memory that was allocated before, so in any context. A
+    /// group with a cookie may have the name of another.
     pub fn add_group(&self, new: NewGroup, parent: Option<&Group>) -> Result<Arc<Group>> {
         self.groups.add(new, parent)
     }
@@ -208,44 +220,42 @@ impl Kmemcg {
     ///
     /// `ENOENT`: it is offline already.
     pub fn offline_group(&self, group: &Group) -> Result {
-        self.groups.offline(group)
+        self.groups.offline(group, steps::offline)
     }
 
-    /// Takes all groups offline that have a tag, children before their parents. Those that are made
+    /// Takes all groups offline that have a cookie, children before their parents. Those that are made
     /// meanwhile stay. Context: may sleep.
-    pub fn offline_tagged(&self) {
+    pub fn offline_with_cookie(&self) {
         let mut before = u64::MAX;
-        while let Some(group) = self.groups.newest_tagged(before) {
+        while let Some(group) = self.groups.newest_with_cookie(before) {
             before = group.number();
-            // Somebody may have been faster.
-            let _ = self.groups.offline(&group);
+            // It may be offline meanwhile.
+            let _ = self.offline_group(&group);
         }
     }
 
     /// Calls `f` for each online group with its parent's number and how many children it owns.
-    /// `f` must not sleep, and must not call anything that takes the lock of the tree of groups, as all
-    /// that finds, makes, or takes offline a group does; nor drop the last [`Arc`] of one.
+    /// `f` must not sleep, must not call anything that takes the lock of the tree of groups, as everything
+    /// does that finds a group, makes one or takes one offline, and must not drop the last [`Arc`] of one.
     pub fn for_each_group(&self, f: impl FnMut(&Group, u64, usize)) {
         self.groups.for_each(f);
     }
 
-    /// Makes the workqueue wait from here until the value is dropped: works are queued, but do
-    /// not run. A lever for tests. Context: may sleep; waits for the works that run now.
+    /// Blocks the workqueue until the value is dropped: works are queued, but do not run. A test knob.
+    /// Context: may sleep; waits for the works that run now.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; `EBUSY`: it waits already.
-    pub fn stall(&self) -> Result<Stall> {
-        gate::Stall::new(&self.releases)
+    /// `ENOMEM`; `EBUSY`: it is blocked already.
+    pub fn block_workqueue(&self) -> Result<WorkqueueBlock> {
+        WorkqueueBlock::new(&self.queues)
     }
 }
-
-pub use gate::{Phase, Stall};
 
 /// The longest name of a root or a group.
 const MAX_NAME: usize = 32;
 
-/// Is it a name? Letters, digits, `_`, `.` and `-`, but not the latter two in front.
+/// Checks a name: letters, digits, `_`, `.` and `-`, but not one of the last two in front.
 ///
 /// # Errors
 ///
@@ -273,8 +283,8 @@ impl PinnedDrop for Kmemcg {
     fn drop(self: Pin<&mut Self>) {
         let mut roots = self.roots.lock();
         for root in roots.drain_all() {
-            // Who has an object is a module that uses this one, or our control plane; both should be
-            // gone. `ENOENT`: it was closing, and is gone by itself.
+            // An object can only be held by a module that uses this one, or by our control plane; both
+            // should be gone. `ENOENT`: it was closing, and has gone by itself.
             if destroy::destroy(&root) == Err(EBUSY) {
                 pr_warn!("root {} has objects: waiting for them\n", root.name());
                 // It may be closing already.
@@ -285,7 +295,7 @@ impl PinnedDrop for Kmemcg {
         self.groups.clear();
         // Nothing of a root is pending now. What was pending for groups and roots that are gone
         // already ends here.
-        self.releases.quiesce();
-        self.releases.wait_unshared();
+        self.queues.quiesce();
+        self.queues.wait_unused();
     }
 }

@@ -5,7 +5,7 @@
 //! Where a group has a child the allocation path counts nothing: how many objects live is read from
 //! the reference counts.
 
-use super::child::Stage;
+use super::stage::Stage;
 use crate::abstractions::{context::Context, ticks::Ticks};
 use kernel::sync::atomic::{Atomic, Relaxed};
 
@@ -32,7 +32,7 @@ impl Counter {
         self.0.load(Relaxed)
     }
 
-    /// Remembers `value` where it is the largest so far. Only under the gate.
+    /// Stores `value` where it is the largest so far. The caller holds the gate.
     fn raise(&self, value: u64) {
         if value > self.get() {
             self.0.store(value, Relaxed);
@@ -65,8 +65,12 @@ macro_rules! counters {
                 for (counter, name) in self.releases.iter().zip(RELEASES) {
                     f(name, counter.get());
                 }
+            }
+
+            /// Calls `f` with each stage and the longest time that a child was in it, in microseconds.
+            pub fn for_each_longest(&self, mut f: impl FnMut(Stage, u64)) {
                 for (counter, stage) in self.longest.iter().zip(Stage::ALL) {
-                    f(stage.longest_name(), Ticks::from_raw(counter.get()).as_micros());
+                    f(stage, Ticks::from_raw(counter.get()).as_micros());
                 }
             }
         }
@@ -76,21 +80,20 @@ macro_rules! counters {
 counters! {
     /// Objects that came from the root's own cache.
     allocations_root,
-    /// Objects that came from a child, as far as the caller counts them: the allocation path itself
-    /// does not.
+    /// Objects that came from a child, where the caller counts them: the allocation path does not.
     allocations_child,
     /// Creations that were queued.
     requests,
     /// Children that were published.
     creations,
-    /// Creations that came to nothing.
+    /// Creations that failed.
     aborts,
     /// Deactivations that were admitted.
     deactivations,
-    /// Deactivations that were not, since the root was dying.
-    parked,
-    /// Releases that found the root dying.
-    suppressed,
+    /// Deactivations that were deferred, since the root was dying.
+    deferred_offlines,
+    /// Releases that were deferred, since the root was dying.
+    deferred_releases,
     /// Children that became live again after a destroy had failed.
     resurrections,
     /// Caches that were destroyed.
@@ -116,7 +119,7 @@ impl Stats {
         }
     }
 
-    /// A child leaves `stage`, which has lasted so long. Only under the gate.
+    /// A child leaves `stage`, in which it was for `lasted`. The caller holds the gate.
     pub(super) fn left(&self, stage: Stage, lasted: Ticks) {
         if let Some(longest) = self.longest.get(stage as usize) {
             longest.raise(lasted.as_raw());

@@ -130,7 +130,7 @@ KMEMCG_CHILD_EVENT(child_create);
 /* The child is out of the lookup and its deactivation was admitted. */
 KMEMCG_CHILD_EVENT(child_offline);
 /* The child is out of the lookup; the root is dying, nothing was queued. */
-KMEMCG_CHILD_EVENT(child_park);
+KMEMCG_CHILD_EVENT(child_defer_offline);
 /* group is the new owner. */
 KMEMCG_CHILD_EVENT(child_reparent);
 /* The grace period is over; the callback bounced to the workqueue. */
@@ -138,13 +138,13 @@ KMEMCG_CHILD_EVENT(child_rcu);
 /* The deactivation work: the cache was shrunk, percpu_ref_kill() comes now. */
 KMEMCG_CHILD_EVENT(child_kill);
 /* The destroyer of the root killed the reference of an active child. */
-KMEMCG_CHILD_EVENT(child_condemn);
+KMEMCG_CHILD_EVENT(child_mark_killed);
 /* The destroy failed: the child serves allocations again. */
 KMEMCG_CHILD_EVENT(child_resurrect);
 /* The last reference is gone; the shutdown was admitted, its callback is queued. */
 KMEMCG_CHILD_EVENT(child_release);
 /* The last reference is gone; the root is dying, nothing was queued. */
-KMEMCG_CHILD_EVENT(child_suppress);
+KMEMCG_CHILD_EVENT(child_defer_release);
 /* The child is unlinked; kmem_cache_destroy() comes now. */
 KMEMCG_CHILD_EVENT(child_shutdown);
 /* kmem_cache_destroy() and percpu_ref_exit() are done. */

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The workqueue and the RCU callbacks of this module.
+//!
+//! What queues is visible to the gate only: everything else needs an
+//! [`Admission`](super::Admission).
+
+use crate::abstractions::{
+    call_rcu::{Callbacks, RcuCallback},
+    rcu_slot::Retired,
+    unload,
+    wait_group::{Member, WaitGroup},
+    workqueue::{Options, OwnedQueue}, //
+};
+use core::ops::Deref;
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{AtomicFlag, Full, Release},
+        rcu,
+        Arc,
+        Completion, //
+    },
+    workqueue::RawWorkItem,
+};
+
+/// How many works run at once.
+const MAX_ACTIVE: u32 = 16;
+
+/// The workqueue and the RCU callbacks of this module, shared by all roots.
+pub(in crate::protocol) struct Queues {
+    works: OwnedQueue,
+    callbacks: Callbacks,
+    /// Children clone this one, which cannot fail.
+    hold: unload::Hold,
+    blocked: AtomicFlag,
+    /// One member for each [`QueuesRef`].
+    users: WaitGroup,
+}
+
+impl Queues {
+    pub(in crate::protocol) fn new(module: &unload::Handle) -> Result<Self> {
+        Ok(Self {
+            works: OwnedQueue::new(
+                c"rust_kmemcg",
+                Options::unbound().mem_reclaim().max_active(MAX_ACTIVE),
+                module,
+            )?,
+            callbacks: Callbacks::new(module),
+            hold: module.hold()?,
+            blocked: AtomicFlag::new(false),
+            users: WaitGroup::new()?,
+        })
+    }
+
+    /// A reference that may be dropped in any context.
+    pub(in crate::protocol) fn get(self: &Arc<Self>) -> QueuesRef {
+        QueuesRef {
+            queues: self.clone(),
+            _member: self.users.join(),
+        }
+    }
+
+    /// Waits until there is no [`QueuesRef`]: the queue is destroyed where its last `Arc` is dropped,
+    /// which is the caller's then. Context: may sleep.
+    pub(in crate::protocol) fn wait_unused(&self) {
+        self.users.wait();
+    }
+
+    /// Waits for everything that was queued, for the works that callbacks have queued, and for the
+    /// releases that have queued it: they run in RCU read-side critical sections. Context: may sleep.
+    pub(in crate::protocol) fn quiesce(&self) {
+        self.barrier();
+        self.flush();
+        rcu::synchronize_rcu();
+    }
+
+    pub(super) fn hold(&self) -> unload::Hold {
+        self.hold.clone()
+    }
+
+    /// Waits for the callbacks that are queued now. Context: may sleep.
+    pub(super) fn barrier(&self) {
+        self.callbacks.barrier();
+    }
+
+    /// Waits for the works that are queued now. Context: may sleep.
+    pub(super) fn flush(&self) {
+        self.works.flush();
+    }
+
+    #[inline]
+    pub(super) fn enqueue<W, const ID: u64>(&self, work: W) -> W::EnqueueOutput
+    where
+        W: RawWorkItem<ID> + Send + 'static,
+    {
+        self.works.enqueue(work)
+    }
+
+    #[inline(always)]
+    pub(super) fn call<T, const ID: u64>(&self, this: Arc<T>) -> Result<(), Arc<T>>
+    where
+        T: RcuCallback<ID, Pointer = Arc<T>>,
+    {
+        self.callbacks.call(this)
+    }
+
+    pub(super) fn call_retired<T, const ID: u64>(&self, this: Retired<T>) -> Result<(), Retired<T>>
+    where
+        T: RcuCallback<ID, Pointer = Arc<T>>,
+    {
+        self.callbacks.call_retired(this)
+    }
+}
+
+/// A reference on the [`Queues`]. Dropping it never destroys the workqueue: whoever made the queues
+/// waits until there is no such reference. Context of the drop: any.
+///
+/// The fields are dropped in this order.
+pub(in crate::protocol) struct QueuesRef {
+    queues: Arc<Queues>,
+    _member: Member,
+}
+
+impl Deref for QueuesRef {
+    type Target = Queues;
+
+    fn deref(&self) -> &Queues {
+        &self.queues
+    }
+}
+
+/// While it lives, the workqueue starts no work. (On a machine with several memory nodes that holds
+/// for one of them: each runs one work at the least.) A test knob.
+pub struct WorkqueueBlock {
+    queues: QueuesRef,
+    end: Arc<Completion>,
+}
+
+impl WorkqueueBlock {
+    pub(in crate::protocol) fn new(queues: &Arc<Queues>) -> Result<Self> {
+        let queues = queues.get();
+        let begin = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
+        let end = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
+        let (running, until) = (begin.clone(), end.clone());
+        if queues.blocked.xchg(true, Full) {
+            return Err(EBUSY);
+        }
+        // From here the drop undoes what was done.
+        let block = Self { queues, end };
+        block.queues.works.set_max_active(1)?;
+        block.queues.works.try_spawn(GFP_KERNEL, move || {
+            running.complete_all();
+            until.wait_for_completion();
+        })?;
+        begin.wait_for_completion();
+        Ok(block)
+    }
+}
+
+impl Drop for WorkqueueBlock {
+    fn drop(&mut self) {
+        self.end.complete_all();
+        // Fails for an ordered queue only.
+        let _ = self.queues.works.set_max_active(MAX_ACTIVE);
+        self.queues.blocked.store(false, Release);
+    }
+}

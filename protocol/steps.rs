@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a child lives through, from its link to the root's list to the end of its cache: every
+//! transition, in the order of a life. The table in `stage.rs` has a row for each.
+//!
+//! ```text
+//!  link, publish        worker            the group has allocated
+//!  offline              any context       out of the lookup, call_rcu()
+//!  RCU callback         softirq           queue work
+//!  deactivation         worker            shrink, percpu_ref_kill()
+//!  release              any context       the last object is freed: call_rcu()
+//!  RCU callback         softirq           queue work
+//!  shutdown             worker            unlink, kmem_cache_destroy()
+//!  free                 worker            the memory of the child
+//! ```
+//!
+//! From offline to free the gate is taken six times. Second half of the file: what a destroyer of the
+//! root does to a child meanwhile.
+//!
+//! # Why the last object may be freed in a hard interrupt
+//!
+//! `kmem_cache_destroy()` sleeps, and nothing that a free runs reaches it. The free puts a reference on
+//! the child's `percpu_ref`; the last put runs [`release`], which takes the gate, an irq-safe lock, and
+//! calls `call_rcu()`, which is legal in any context. The cache is destroyed two contexts later, by a
+//! worker. What is queued holds an [`Arc`] of the child, so none that is dropped on the way is the last.
+
+use super::{
+    child::{Child, Identity, DEACTIVATION, SHUTDOWN},
+    gate::{Admission, Entered},
+    stage::{Event, Phase, RootEvent, Stage}, //
+};
+use crate::abstractions::{
+    call_rcu::{InCallback, RcuCallback},
+    percpu_ref::{self, Guard, PercpuRef},
+    rcu_slot::Retired, //
+};
+use kernel::{
+    prelude::*,
+    rbtree::RBTreeNodeReservation,
+    sync::Arc,
+    workqueue::WorkItem, //
+};
+
+/// Lists a new child, and starts its count.
+///
+/// The guard keeps it from being released while its maker works on it.
+///
+/// # Errors
+///
+/// `ENODEV`: the root is being destroyed.
+pub(super) fn link(
+    child: &Arc<Child>,
+    node: RBTreeNodeReservation<u64, Arc<Child>>,
+) -> Result<Guard<Child>> {
+    let root = child.root();
+    let mut gate = root.gate.enter();
+    let mut admission = gate.admit_creation().ok_or(ENODEV)?;
+    child.set_linked();
+    admission.inside().link(child.number(), child.clone(), node);
+    drop(gate);
+    PercpuRef::start(child, root.gate.hold())?;
+    // An asynchronous destroy may have killed the count already.
+    PercpuRef::tryget_live(&**child).ok_or(ENODEV)
+}
+
+/// The lookup leads to the child from here, and its group owns it. The caller holds the lock of the tree
+/// of groups and a reference on the child, and has put it in its slot.
+pub(super) fn publish(child: &Child) {
+    let mut gate = child.root().gate.enter();
+    // It is killed where a close was faster.
+    let to = match child.stage(&gate) {
+        Stage::New => Stage::Active,
+        stage => stage,
+    };
+    child.step(Event::child_create, to, &mut gate);
+    child.root().stats.creations.count();
+}
+
+/// The child cannot be published: its maker gives it up, and it is released as any other.
+pub(super) fn give_up(child: &Child) {
+    let mut gate = child.root().gate.enter();
+    // It is killed where a close was faster.
+    if child.stage(&gate) == Stage::New {
+        child.step(Event::child_kill, Stage::Killed, &mut gate);
+    }
+    drop(gate);
+    child.refs.kill();
+}
+
+/// The group of the child goes offline; `parent` owns it from here. Context: any, with the lock of the
+/// tree of groups held.
+pub(super) fn offline(child: &Child, parent: u64) {
+    // An inherited child left the lookup when its own group went offline.
+    if let Some(retired) = child.slot().and_then(|slot| slot.take_if(child)) {
+        let mut gate = child.root().gate.enter();
+        unpublish(retired, &mut gate);
+    }
+    child.set_owner(parent);
+    child.trace(Event::child_reparent);
+}
+
+/// The lookup does not lead to the child any more.
+#[inline(always)]
+fn unpublish(child: Retired<Child>, gate: &mut Entered<'_, Child>) {
+    let deferred = match child.stage(gate) {
+        Stage::Active => match gate.admit() {
+            Ok(admission) => return start_deactivation(child, admission),
+            Err(_) => Stage::OfflineDeferred,
+        },
+        Stage::ActiveMarked => Stage::OfflineDeferredMarked,
+        Stage::ReleaseDeferredMarked => Stage::ReleaseDeferred,
+        // It was killed by a close, and needs no deactivation. Its shutdown waits for the readers.
+        _ => return Child::stash(child, gate),
+    };
+    child.step(Event::child_defer_offline, deferred, gate);
+    child.root().stats.deferred_offlines.count();
+    Child::stash(child, gate);
+}
+
+#[inline(always)]
+fn start_deactivation(child: Retired<Child>, mut admission: Admission<'_, Child>) {
+    child.step(
+        Event::child_offline,
+        Stage::Deactivating,
+        admission.inside(),
+    );
+    child.root().stats.deactivations.count();
+    if let Err((child, inside)) = admission.call_retired::<DEACTIVATION>(child) {
+        // Unreachable: a child goes offline once, and its `rcu_head` has no other use before.
+        kernel::warn_on!(true);
+        Child::stash(child, inside);
+    }
+}
+
+/// The grace period after offline is over: no reader of the lookup is left, so no new reference can come
+/// from there.
+impl RcuCallback<DEACTIVATION> for Child {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>, cx: InCallback<'_>) {
+        let root = this.root().clone();
+        let mut gate = root.gate.enter();
+        this.step(Event::child_rcu, Stage::Quiescent, &mut gate);
+        drop(gate);
+        let queued = root.gate.queue_from_callback::<_, DEACTIVATION>(this, cx);
+        // A child is deactivated once.
+        kernel::warn_on!(queued.is_err());
+    }
+}
+
+/// The deactivation: shrinks the cache, kills the count.
+impl WorkItem<DEACTIVATION> for Child {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        this.cache.shrink();
+        let mut gate = this.root().gate.enter();
+        this.step(Event::child_kill, Stage::Killed, &mut gate);
+        drop(gate);
+        // The count is live: a destroy that marked it has brought it back, or this was not admitted.
+        kernel::warn_on!(!this.refs.kill());
+    }
+}
+
+impl percpu_ref::Release for Child {
+    fn release(this: Arc<Self>) {
+        let root = this.root().clone();
+        release(this, &mut root.gate.enter());
+    }
+}
+
+/// The last object was freed, and the count is killed. Context: any.
+///
+/// The shutdown begins with `call_rcu()`, though no reader is waited for: this may be a hard interrupt, and
+/// to wake a worker, as `queue_work()` does, would cost it ten times as much.
+#[inline(always)]
+fn release(child: Arc<Child>, gate: &mut Entered<'_, Child>) {
+    gate.count_release();
+    child.root().stats.release();
+    match gate.admit() {
+        Ok(admission) => start_shutdown(child, admission),
+        Err(inside) => {
+            let deferred = match child.stage(inside) {
+                Stage::ActiveMarked => Stage::ReleaseDeferredMarked,
+                _ => Stage::ReleaseDeferred,
+            };
+            child.step(Event::child_defer_release, deferred, inside);
+            child.root().stats.deferred_releases.count();
+            gate.notify();
+            // This is not the last `Arc`: the root's list has one.
+        }
+    }
+}
+
+#[inline(always)]
+fn start_shutdown(child: Arc<Child>, mut admission: Admission<'_, Child>) {
+    child.step(Event::child_release, Stage::Released, admission.inside());
+    if admission.call::<SHUTDOWN>(child).is_err() {
+        // Unreachable: the callback of a deactivation, if there was one, came before the kill.
+        kernel::warn_on!(true);
+    }
+}
+
+impl RcuCallback<SHUTDOWN> for Child {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>, cx: InCallback<'_>) {
+        let root = this.root().clone();
+        let queued = root.gate.queue_from_callback::<_, SHUTDOWN>(this, cx);
+        // A child is released once, unless it is brought back, which no callback of it survives.
+        kernel::warn_on!(queued.is_err());
+    }
+}
+
+impl WorkItem<SHUTDOWN> for Child {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        shut_down(this);
+    }
+}
+
+/// Unlinks a child without objects from everything that leads to it, and destroys its cache. Context: may
+/// sleep.
+pub(super) fn shut_down(child: Arc<Child>) {
+    let root = child.root();
+    root.groups.unlink(child.number(), || child.owner());
+    // A child that a close has killed is still in its slot; what left the slot without a deactivation
+    // is stashed.
+    let published = child.slot().and_then(|slot| slot.take_if(&child));
+    let mut gate = root.gate.enter();
+    let stashed = child.take_stashed(&mut gate);
+    let listed = gate.unlink(child.number());
+    child.step(Event::child_shutdown, Stage::Shutdown, &mut gate);
+    drop(gate);
+    root.stats.shutdowns.count();
+    // Waits for the readers of the lookup.
+    drop(published.map(Retired::into_arc));
+    drop(stashed.map(Retired::into_arc));
+    drop(listed);
+    // Usually the last reference. A close that walks the list may still hold one, and then destroys the
+    // cache instead.
+    drop(child);
+}
+
+/// The cache is destroyed; last field of [`Child`].
+impl Drop for Identity {
+    fn drop(&mut self) {
+        if !self.is_linked() {
+            return;
+        }
+        self.trace(Event::child_free, None);
+        let mut gate = self.root.gate.enter();
+        gate.count_destroyed();
+        gate.notify();
+        // The last cache ends an asynchronous destroy.
+        if gate.phase() == Phase::Closing && gate.undestroyed() == 0 {
+            self.root
+                .step(RootEvent::root_destroy, Phase::Destroyed, &mut gate);
+        }
+    }
+}
+
+// ---- What a destroyer of the root does -----------------------------------------------------------
+
+/// An asynchronous destroy kills a count for good. The maker of a child asks, too, once it is published:
+/// the close may have passed by a count that was not started.
+pub(super) fn kill_if_closing(child: &Child) {
+    let mut gate = child.root().gate.enter();
+    let serves = matches!(child.stage(&gate), Stage::New | Stage::Active);
+    if gate.phase() != Phase::Closing || !serves || !child.refs.is_live() {
+        return;
+    }
+    child.step(Event::child_kill, Stage::Killed, &mut gate);
+    drop(gate);
+    child.refs.kill();
+}
+
+/// The destroyer of a root that is drained kills the count of each child that is not deactivated, since only
+/// a killed count can be compared with zero.
+pub(super) fn mark_killed(child: &Child) {
+    if !child.refs.is_live() {
+        return;
+    }
+    let mut gate = child.root().gate.enter();
+    let marked = match child.stage(&gate) {
+        Stage::Active => Some(Stage::ActiveMarked),
+        Stage::OfflineDeferred => Some(Stage::OfflineDeferredMarked),
+        // A close has come to this step, and not to the kill yet.
+        Stage::Killed => None,
+        _ => return,
+    };
+    if let Some(marked) = marked {
+        child.step(Event::child_mark_killed, marked, &mut gate);
+    }
+    drop(gate);
+    child.refs.kill();
+}
+
+/// A destroy has failed: brings a child that it has marked back to where it was.
+///
+/// Returns whether the caller has to make the count live again. Without an object the child was
+/// released; unless its group went offline meanwhile it becomes active again all the same. In a root that
+/// goes on closing the child stays killed.
+pub(super) fn unmark_killed(child: &Child) -> bool {
+    let mut gate = child.root().gate.enter();
+    let stage = child.stage(&gate);
+    let (event, to) = match (stage, gate.phase().is_closing()) {
+        (Stage::ActiveMarked | Stage::OfflineDeferredMarked, true) => {
+            (Event::child_kill, Stage::Killed)
+        }
+        (Stage::ActiveMarked | Stage::ReleaseDeferredMarked, false) => {
+            (Event::child_resurrect, Stage::Active)
+        }
+        (Stage::OfflineDeferredMarked, false) => (Event::child_resurrect, Stage::OfflineDeferred),
+        _ => return false,
+    };
+    if stage == Stage::ReleaseDeferredMarked {
+        gate.count_revival();
+    }
+    // Within the gate: the group may go offline as soon as it is left.
+    child.step(event, to, &mut gate);
+    event == Event::child_resurrect
+}
+
+/// A destroy has failed, and the dying flag is clear: admits what was deferred.
+pub(super) fn resume(child: &Arc<Child>, gate: &mut Entered<'_, Child>) {
+    let stage = child.stage(gate);
+    let stashed = match stage {
+        Stage::OfflineDeferred => child.take_stashed(gate),
+        _ => None,
+    };
+    let Ok(admission) = gate.admit() else {
+        return;
+    };
+    match (stage, stashed) {
+        (Stage::OfflineDeferred, Some(stashed)) => start_deactivation(stashed, admission),
+        (Stage::ReleaseDeferred | Stage::ReleaseDeferredMarked, _) => {
+            start_shutdown(child.clone(), admission);
+        }
+        _ => (),
+    }
+}
+
+/// A destroy succeeds: the lookup does not lead to the child any more.
+pub(super) fn empty_slot(child: &Child) {
+    if let Some(retired) = child.slot().and_then(|slot| slot.take_if(child)) {
+        Child::stash(retired, &mut child.root().gate.enter());
+    }
+}
