@@ -123,7 +123,7 @@ bool bench_twin_is_atomic(struct twin_child *child)
 
 u32 bench_twin_left(struct twin_root *root)
 {
-	return atomic_read(&root->left);
+	return READ_ONCE(root->undestroyed);
 }
 
 struct bench_run {

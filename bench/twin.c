@@ -28,8 +28,8 @@ static struct workqueue_struct *twin_queue;
 static DECLARE_WAIT_QUEUE_HEAD(twin_gone);
 static atomic64_t twin_numbers = ATOMIC64_INIT(1);
 
-/* The gate is held. */
-static void twin_enter(struct twin_child *child, enum twin_stage stage)
+/* The caller holds the gate. */
+static void twin_step(struct twin_child *child, enum twin_stage stage)
 {
 	unsigned long now = jiffies;
 	unsigned long lasted = now - child->since;
@@ -40,13 +40,38 @@ static void twin_enter(struct twin_child *child, enum twin_stage stage)
 	child->since = now;
 }
 
-static void twin_bounce(struct rcu_head *rcu)
+/* The callback of a deactivation: no reader of the lookup is left. */
+static void twin_quiescent(struct rcu_head *rcu)
+{
+	struct twin_child *child = container_of(rcu, struct twin_child, rcu);
+	struct twin_root *root = child->root;
+	unsigned long flags;
+
+	spin_lock_irqsave(&root->gate, flags);
+	twin_step(child, TWIN_QUIESCENT);
+	rust_kmemcg_trace_child_rcu(root->number, child->owner, child->number);
+	spin_unlock_irqrestore(&root->gate, flags);
+	queue_work(twin_queue, &child->deactivation);
+}
+
+static void twin_deactivate(struct work_struct *work)
+{
+	struct twin_child *child = container_of(work, struct twin_child, deactivation);
+
+	kmem_cache_shrink(child->cache);
+	spin_lock_irq(&child->root->gate);
+	twin_step(child, TWIN_KILLED);
+	rust_kmemcg_trace_child_kill(child->root->number, child->owner, child->number);
+	spin_unlock_irq(&child->root->gate);
+	percpu_ref_kill(&child->ref);
+}
+
+/* The callback of a release. */
+static void twin_released(struct rcu_head *rcu)
 {
 	struct twin_child *child = container_of(rcu, struct twin_child, rcu);
 
-	if (READ_ONCE(child->stage) == TWIN_DEACTIVATING)
-		rust_kmemcg_trace_child_rcu(child->root->number, child->owner, child->number);
-	queue_work(twin_queue, &child->work);
+	queue_work(twin_queue, &child->shutdown);
 }
 
 /* The last reference is gone, in any context. */
@@ -59,13 +84,13 @@ static void twin_release(struct percpu_ref *ref)
 	spin_lock_irqsave(&root->gate, flags);
 	atomic64_inc(&root->releases[interrupt_context_level()]);
 	if (!root->dying) {
-		twin_enter(child, TWIN_RELEASED);
+		twin_step(child, TWIN_RELEASED);
 		rust_kmemcg_trace_child_release(root->number, child->owner, child->number);
 		/* To wake a worker would cost a hard interrupt ten times as much. */
-		call_rcu(&child->rcu, twin_bounce);
+		call_rcu(&child->rcu, twin_released);
 	} else {
-		twin_enter(child, TWIN_SUPPRESSED);
-		atomic64_inc(&root->suppressed);
+		twin_step(child, TWIN_RELEASE_DEFERRED);
+		atomic64_inc(&root->deferred_releases);
 		rust_kmemcg_trace_child_defer_release(root->number, child->owner, child->number);
 	}
 	spin_unlock_irqrestore(&root->gate, flags);
@@ -80,41 +105,23 @@ static void twin_shut_down(struct twin_child *child)
 	spin_unlock_irq(&twin_tree);
 	spin_lock_irq(&root->gate);
 	list_del(&child->of_root);
-	spin_unlock_irq(&root->gate);
+	twin_step(child, TWIN_SHUTDOWN);
 	rust_kmemcg_trace_child_shutdown(root->number, child->owner, child->number);
+	spin_unlock_irq(&root->gate);
 	atomic64_inc(&root->shutdowns);
 	kmem_cache_destroy(child->cache);
 	percpu_ref_exit(&child->ref);
 	rust_kmemcg_trace_child_free(root->number, child->owner, child->number);
 	kfree(child);
-	if (atomic_dec_and_test(&root->left))
-		wake_up(&twin_gone);
+	spin_lock_irq(&root->gate);
+	root->undestroyed--;
+	wake_up_all(&twin_gone);
+	spin_unlock_irq(&root->gate);
 }
 
-static void twin_deactivate(struct twin_child *child)
+static void twin_shutdown(struct work_struct *work)
 {
-	kmem_cache_shrink(child->cache);
-	spin_lock_irq(&child->root->gate);
-	twin_enter(child, TWIN_KILLED);
-	rust_kmemcg_trace_child_kill(child->root->number, child->owner, child->number);
-	spin_unlock_irq(&child->root->gate);
-	percpu_ref_kill(&child->ref);
-}
-
-static void twin_work(struct work_struct *work)
-{
-	struct twin_child *child = container_of(work, struct twin_child, work);
-
-	switch (READ_ONCE(child->stage)) {
-	case TWIN_DEACTIVATING:
-		twin_deactivate(child);
-		break;
-	case TWIN_RELEASED:
-		twin_shut_down(child);
-		break;
-	default:
-		break;
-	}
+	twin_shut_down(container_of(work, struct twin_child, shutdown));
 }
 
 /* Waits for nothing. */
@@ -132,13 +139,13 @@ void twin_group_offline(struct twin_group *group)
 		RCU_INIT_POINTER(chunk->children[child->index % TWIN_CHUNK], NULL);
 		spin_lock(&root->gate);
 		if (!root->dying) {
-			twin_enter(child, TWIN_DEACTIVATING);
+			twin_step(child, TWIN_DEACTIVATING);
 			atomic64_inc(&root->deactivations);
 			rust_kmemcg_trace_child_offline(root->number, child->owner, child->number);
-			call_rcu(&child->rcu, twin_bounce);
+			call_rcu(&child->rcu, twin_quiescent);
 		} else {
-			twin_enter(child, TWIN_PARKED);
-			atomic64_inc(&root->parked);
+			twin_step(child, TWIN_OFFLINE_DEFERRED);
+			atomic64_inc(&root->deferred_offlines);
 			rust_kmemcg_trace_child_defer_offline(root->number, child->owner, child->number);
 		}
 		spin_unlock(&root->gate);
@@ -181,7 +188,7 @@ struct twin_child *twin_child_create(struct twin_root *root, struct twin_group *
 		chunk = kzalloc_obj(*chunk);
 		if (!chunk)
 			return NULL;
-		/* Who looks up sees it initialised: the address depends on this load. */
+		/* A lookup sees it initialised: the address of its load depends on this store. */
 		smp_store_release(&root->chunks[group->index / TWIN_CHUNK], chunk);
 	}
 	child = kzalloc_obj(*child);
@@ -192,16 +199,17 @@ struct twin_child *twin_child_create(struct twin_root *root, struct twin_group *
 	child->owner = group->number;
 	child->index = group->index;
 	child->since = jiffies;
-	INIT_WORK(&child->work, twin_work);
+	INIT_WORK(&child->deactivation, twin_deactivate);
+	INIT_WORK(&child->shutdown, twin_shutdown);
 	snprintf(name, sizeof(name), "twin:%llu.%llu", root->number, child->number);
 	child->cache = kmem_cache_create(name, root->size, 0, SLAB_NO_MERGE, NULL);
 	if (!child->cache)
 		goto free;
 	if (percpu_ref_init(&child->ref, twin_release, PERCPU_REF_ALLOW_REINIT, GFP_KERNEL))
 		goto destroy;
-	atomic_inc(&root->left);
 	spin_lock_irq(&twin_tree);
 	spin_lock(&root->gate);
+	root->undestroyed++;
 	list_add_tail(&child->of_root, &root->children);
 	spin_unlock(&root->gate);
 	list_add_tail(&child->of_group, &group->children);
@@ -236,8 +244,8 @@ int twin_root_destroy(struct twin_root *root)
 	struct twin_child *child, *next;
 	int i;
 
-	wait_event(twin_gone, !atomic_read(&root->left));
 	spin_lock_irq(&root->gate);
+	wait_event_lock_irq(twin_gone, !root->undestroyed, root->gate);
 	root->dying = true;
 	spin_unlock_irq(&root->gate);
 	rcu_barrier();

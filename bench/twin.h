@@ -20,11 +20,13 @@
 
 enum twin_stage {
 	TWIN_ACTIVE,
-	TWIN_PARKED,
+	TWIN_OFFLINE_DEFERRED,
 	TWIN_DEACTIVATING,
+	TWIN_QUIESCENT,
 	TWIN_KILLED,
-	TWIN_SUPPRESSED,
+	TWIN_RELEASE_DEFERRED,
 	TWIN_RELEASED,
+	TWIN_SHUTDOWN,
 	TWIN_STAGES,
 };
 
@@ -41,7 +43,8 @@ struct twin_child {
 	struct list_head of_root;
 	struct list_head of_group;
 	struct rcu_head rcu;
-	struct work_struct work;
+	struct work_struct deactivation;
+	struct work_struct shutdown;
 };
 
 struct twin_chunk {
@@ -56,10 +59,10 @@ struct twin_root {
 	unsigned int size;
 	struct list_head children;
 	u64 number;
-	atomic_t left;
+	unsigned int undestroyed;
 	atomic64_t deactivations;
-	atomic64_t parked;
-	atomic64_t suppressed;
+	atomic64_t deferred_offlines;
+	atomic64_t deferred_releases;
 	atomic64_t shutdowns;
 	atomic64_t releases[4];
 	unsigned long longest[TWIN_STAGES];
