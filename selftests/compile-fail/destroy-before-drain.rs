@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A root is destroyed by whoever has waited for all that was admitted before the flag was set.
+//! Only a root whose destroyer has waited for everything that was admitted before the flag was set can be
+//! destroyed.
 //@ inside: protocol/destroy.rs
 
 use super::{Dying, Root};
-use kernel::{prelude::*, sync::Arc};
+use kernel::prelude::*;
 
-fn example(root: &Arc<Root>) -> Result {
+fn example(root: &Root) -> Result {
     let dying = Dying::begin(root)?;
     #[cfg(fixed)]
     let dying = dying.drain();

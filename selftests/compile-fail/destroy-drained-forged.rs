@@ -3,16 +3,16 @@
 //! The proof that a root is drained comes from draining it, and from nowhere else.
 //@ inside: protocol/mod.rs
 
+use super::child::Root;
 #[cfg(not(fixed))]
 use super::destroy::Drained; //~ ERROR E0603 struct `Drained` is private
-use super::root::Root;
-use kernel::{prelude::*, sync::Arc};
+use kernel::prelude::*;
 
 #[cfg(not(fixed))]
-fn example(root: &Arc<Root>) -> Result {
+fn example(root: &Root) -> Result {
     Drained(root).destroy().map_err(|_| EBUSY)
 }
 #[cfg(fixed)]
-fn example(root: &Arc<Root>) -> Result {
+fn example(root: &Root) -> Result {
     super::destroy::destroy(root)
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A root that is dying is drained once; there is nobody left who could do it again.
+//! A dying root is drained once: the first drain consumes the proof that it is dying.
 //@ inside: protocol/destroy.rs
 
 use super::Dying;

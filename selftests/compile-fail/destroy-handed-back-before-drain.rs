@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is handed back is drained: the flag is cleared by whoever is alone with the root.
+//! Only a drained root is handed back: its destroyer is alone with it, and clears the flag.
 //@ inside: protocol/destroy.rs
 
 use super::{Dying, Root};
-use kernel::{prelude::*, sync::Arc};
+use kernel::prelude::*;
 
-fn example(root: &Arc<Root>) -> Result {
+fn example(root: &Root) -> Result {
     let dying = Dying::begin(root)?;
     #[cfg(fixed)]
     let dying = dying.drain();

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! "Check the flag, unlock, queue": the flag could be set between, and the destroyer would not wait
-//! for what comes. This is the bug of the mail in seeds/.
-//@ inside: protocol/gate.rs
+//! "Check the flag, unlock, queue": the flag could be set in between, and the destroyer would not wait
+//! for what is queued then. This is bug B6.
+//@ inside: protocol/steps.rs
 
-use super::{Child, Gate};
+use super::{start_shutdown, Child};
 use kernel::sync::Arc;
 
-fn example(gate: &Gate, child: Arc<Child>) {
-    let mut entered = gate.enter();
+fn example(child: Arc<Child>) {
+    let root = child.root().clone();
+    let mut entered = root.gate.enter();
     if let Ok(admission) = entered.admit() {
         #[cfg(not(fixed))]
         drop(entered); //~ ERROR E0505 cannot move out of `entered` because it is borrowed
-        admission.shut_down(child);
+        start_shutdown(child, admission);
     }
 }

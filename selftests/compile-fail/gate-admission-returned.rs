@@ -6,10 +6,10 @@
 use super::{Admission, Entered, Gate};
 
 #[cfg(not(fixed))]
-fn example(gate: &Gate) -> Option<Admission<'_>> {
+fn example<C>(gate: &Gate<C>) -> Option<Admission<'_, C>> {
     gate.enter().admit().ok() //~ ERROR E0515 returns a value referencing data owned by the current function
 }
 #[cfg(fixed)]
-fn example<'a>(entered: &'a mut Entered<'_>, _gate: &Gate) -> Option<Admission<'a>> {
+fn example<'a, C>(entered: &'a mut Entered<'_, C>, _gate: &Gate<C>) -> Option<Admission<'a, C>> {
     entered.admit().ok()
 }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An admission is leave to queue one thing.
-//@ inside: protocol/gate.rs
+//! An admission is permission to queue one thing.
+//@ inside: protocol/steps.rs
 
-use super::{Admission, Child};
+use super::{start_shutdown, Admission, Child};
 use kernel::sync::Arc;
 
-fn example(admission: Admission<'_>, child: Arc<Child>, _other: Arc<Child>) {
-    admission.shut_down(child);
+fn example(admission: Admission<'_, Child>, child: Arc<Child>, _other: Arc<Child>) {
+    start_shutdown(child, admission);
     #[cfg(not(fixed))]
-    admission.shut_down(_other); //~ ERROR E0382 use of moved value: `admission`
+    start_shutdown(_other, admission); //~ ERROR E0382 use of moved value: `admission`
 }

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! As long as somebody has an admission, the dying flag cannot be set, not even by him.
-//@ inside: protocol/gate.rs
+//! While an admission exists, the dying flag cannot be set, not even by its owner.
+//@ inside: protocol/steps.rs
 
-use super::{Child, Gate};
+use super::{start_shutdown, Child, Phase};
 use kernel::{prelude::*, sync::Arc};
 
-fn example(gate: &Gate, child: Arc<Child>) -> Result {
-    let mut entered = gate.enter();
+fn example(child: Arc<Child>) -> Result {
+    let root = child.root().clone();
+    let mut entered = root.gate.enter();
     let admission = entered.admit().map_err(|_| ENODEV)?;
     #[cfg(not(fixed))]
-    entered.set_dying()?; //~ ERROR E0499 cannot borrow `entered` as mutable more than once at a time
-    admission.shut_down(child);
-    entered.set_dying()
+    entered.set_phase(Phase::Dying); //~ ERROR E0499 cannot borrow `entered` as mutable more than once at a time
+    start_shutdown(child, admission);
+    entered.set_phase(Phase::Dying);
+    Ok(())
 }

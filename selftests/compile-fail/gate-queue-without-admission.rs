@@ -1,22 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who reaches the workqueue or the callbacks beside the gate can queue for a root that is dying,
-//! whose destroyer has done its waiting already.
+//! Work or a callback that is queued beside the gate could be queued for a dying root, whose destroyer has
+//! waited already.
 //@ inside: protocol/mod.rs
 
-use super::{child::Child, gate::Releases};
+use super::{
+    child::{Child, DEACTIVATION, SHUTDOWN},
+    gate::Queues,
+};
 use crate::abstractions::rcu_slot::Retired;
 use kernel::sync::Arc;
 
-fn example(releases: &Releases, child: Arc<Child>, retired: Retired<Child>) {
+fn example(queues: &Queues, child: Arc<Child>, retired: Retired<Child>) {
     #[cfg(not(fixed))]
-    let _ = releases.queue.enqueue(child); //~ ERROR E0616 field `queue` of struct `Releases` is private
+    let _ = queues.enqueue::<_, SHUTDOWN>(child); //~ ERROR E0624 method `enqueue` is private
     #[cfg(not(fixed))]
-    let _ = releases.callbacks.call_retired(retired); //~ ERROR E0616 field `callbacks` of struct `Releases` is private
+    let _ = queues.call_retired::<_, DEACTIVATION>(retired); //~ ERROR E0624 method `call_retired` is private
     #[cfg(fixed)]
     {
-        let _ = (releases, retired);
-        let gate = child.root().gate();
-        gate.enter().release(child.clone());
+        let _ = (queues, retired);
+        let mut gate = child.root().gate.enter();
+        if let Ok(admission) = gate.admit() {
+            let _ = admission.call::<SHUTDOWN>(child.clone());
+        }
     }
 }

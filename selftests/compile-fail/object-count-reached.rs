@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who has an object cannot get at the count of the child that it is of: he could start it anew behind
-//! the gate's back, and nobody would kill it again.
+//! An object does not lead to the count of its child: whoever had that could start it anew without the
+//! gate, and nothing would kill it again.
 
-use rust_kmemcg::protocol::Object;
+use rust_kmemcg::protocol::ChildObject;
 
-pub fn example(object: &Object) -> u64 {
+pub fn example(object: &ChildObject) -> u64 {
     #[cfg(not(fixed))]
     let number = object.owner().number(); //~ ERROR E0599 no method named `owner` found for reference
     #[cfg(fixed)]
