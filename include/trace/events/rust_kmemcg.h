@@ -53,13 +53,13 @@ DEFINE_EVENT(kmemcg_root, event,			\
 
 /* A root cache can be allocated from. */
 KMEMCG_ROOT_EVENT(root_create);
-/* An asynchronous destroy: nothing new comes, the last object ends the root. */
+/* An asynchronous destroy began: the root serves nothing new, and goes after its last object. */
 KMEMCG_ROOT_EVENT(root_close);
 /* The dying flag was set: nothing is admitted for this root from here. */
 KMEMCG_ROOT_EVENT(root_dying);
-/* rcu_barrier(), flush, rcu_barrier() have returned. */
+/* rcu_barrier(), flush_workqueue() and rcu_barrier() have returned. */
 KMEMCG_ROOT_EVENT(root_drained);
-/* Objects are alive: the destroy failed and the dying flag was taken back. */
+/* Objects live: the destroy failed, and the dying flag is clear again. */
 KMEMCG_ROOT_EVENT(root_busy);
 /* The root and all its children are gone. */
 KMEMCG_ROOT_EVENT(root_destroy);
@@ -121,33 +121,33 @@ DEFINE_EVENT(kmemcg_child, event,			\
 	TP_PROTO(u64 root, u64 group, u64 child),	\
 	TP_ARGS(root, group, child))
 
-/* First allocation: creation was admitted and queued (child is 0). */
+/* The creation of a child was admitted and queued; it has no number yet (child is 0). */
 KMEMCG_CHILD_EVENT(child_request);
-/* The worker did not make a child: group offline, root dying, no memory. */
+/* The worker made no child: the group is offline, the root is dying, or there is no memory. */
 KMEMCG_CHILD_EVENT(child_abort);
 /* The child is published: allocations find it. */
 KMEMCG_CHILD_EVENT(child_create);
 /* The child is out of the lookup and its deactivation was admitted. */
 KMEMCG_CHILD_EVENT(child_offline);
-/* The child is out of the lookup; the root is dying, nothing was queued. */
+/* The child is out of the lookup; the root is dying: its deactivation is deferred. */
 KMEMCG_CHILD_EVENT(child_defer_offline);
-/* group is the new owner. */
+/* The group went offline: "group" is the new owner of the child. */
 KMEMCG_CHILD_EVENT(child_reparent);
-/* The grace period is over; the callback bounced to the workqueue. */
+/* The grace period is over: the callback queues the deactivation work. */
 KMEMCG_CHILD_EVENT(child_rcu);
-/* The deactivation work: the cache was shrunk, percpu_ref_kill() comes now. */
+/* percpu_ref_kill() comes next, for good: by the deactivation work, or by a close. */
 KMEMCG_CHILD_EVENT(child_kill);
-/* The destroyer of the root killed the reference of an active child. */
+/* The destroyer of the root calls percpu_ref_kill(); if the destroy fails, that is undone. */
 KMEMCG_CHILD_EVENT(child_mark_killed);
-/* The destroy failed: the child serves allocations again. */
+/* The destroy failed: the count is live again. */
 KMEMCG_CHILD_EVENT(child_resurrect);
-/* The last reference is gone; the shutdown was admitted, its callback is queued. */
+/* The last reference was put; the shutdown was admitted, its callback is queued. */
 KMEMCG_CHILD_EVENT(child_release);
-/* The last reference is gone; the root is dying, nothing was queued. */
+/* The last reference was put; the root is dying: the shutdown is deferred. */
 KMEMCG_CHILD_EVENT(child_defer_release);
-/* The child is unlinked; kmem_cache_destroy() comes now. */
+/* The child is unlinked; kmem_cache_destroy() comes next. */
 KMEMCG_CHILD_EVENT(child_shutdown);
-/* kmem_cache_destroy() and percpu_ref_exit() are done. */
+/* kmem_cache_destroy() and percpu_ref_exit() have returned. */
 KMEMCG_CHILD_EVENT(child_free);
 
 #endif /* _TRACE_RUST_KMEMCG_H */
