@@ -68,17 +68,27 @@
 //! The lock of the tree of groups (`group.rs`), then one gate. No other lock is taken under either; both
 //! may be taken in any context.
 
-// From the bottom to the top; `make lint` holds the arrows against this order.
-mod alloc;
-mod child;
-mod create;
-mod destroy;
-mod gate;
-mod group;
-mod slots;
+// From the bottom to the top: "make lint" holds the files against this order.
+// States, and the one table of the steps between them.
 mod stage;
+// The lookup: a slot for each group's child.
+mod slots;
+// The tree of groups.
+mod group;
+// What a root counts.
 mod stats;
+// The lock, the dying flag, and admission.
+mod gate;
+// The two nouns, Child and Root.
+mod child;
+// Every transition of a child, in the order of a life.
 mod steps;
+// The end of a root.
+mod destroy;
+// The worker that makes children.
+mod create;
+// The allocation path.
+mod alloc;
 
 pub use alloc::{ChildObject, ChildObjects, FindGroup, HeldChild};
 pub use child::{ChildView, Group, NewGroup, Root};
