@@ -359,7 +359,7 @@ unsafe extern "C" fn kmemcg_alloc(
         return ptr::null_mut();
     };
     let alloc = || object(root.alloc(Some(&group), flags));
-    match Cgroups::payer(&root, &group) {
+    match Cgroups::charge_target(&root, &group) {
         Some(payer) => payer.charge(alloc),
         None => alloc(),
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Follows the cgroups that come and go.
+//! Keeps a group for each cgroup, as cgroups are created and removed.
 
 use super::Status;
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
         rcu_hash::{RcuHash, Reservation},
         rcu_slot::Reader,
         unload,
-        workqueue::{Options, OwnedQueue},
+        workqueue::{Options, OwnedQueue}, //
     },
     protocol::{Group, Kmemcg, NewGroup, MAX_GROUPS},
 };
@@ -21,28 +21,44 @@ use kernel::{
         atomic::{Acquire, Atomic, AtomicFlag, Relaxed, Release},
         Arc, ArcBorrow,
     },
-    workqueue::{impl_has_work, new_work, Work, WorkItem},
+    workqueue::{impl_has_work, new_work, Work, WorkItem}, //
 };
 
-/// The groups of the cgroups, by id.
+/// The groups of cgroups, by the id of the cgroup.
+///
+/// What can happen to a cgroup:
+///
+/// - It is created after the tracepoints were registered. `mkdir` adds its group, `rmdir` removes it,
+///   and `release` finds nothing to remove.
+/// - It was created before. A walk adds the group.
+/// - `mkdir` fails to add the group, for lack of memory or of a group of the parent: it queues `work`,
+///   whose walk adds the group.
+/// - It is removed while a walk adds its group. Either `rmdir` takes the lock last and removes the group,
+///   or the walk then finds the cgroup offline and removes the group.
+/// - Its creation fails in the cgroup core after a walk has found it. The core calls neither `mkdir` nor
+///   `rmdir` for it, and `release` removes the group.
 #[pin_data]
-pub(super) struct Follow {
+pub(super) struct Follower {
     kmemcg: Arc<Kmemcg>,
-    /// A group is added to the tree, and to this, with its lock held. It holds the group for a grace
-    /// period after it was removed: the lookup relies on that.
+    /// Its lock is held while a group is added to the tree of groups and to the table. The table drops
+    /// its reference on a removed group after a grace period only, as
+    /// [`FindGroup`](crate::protocol::FindGroup) requires.
     #[pin]
     table: RcuHash<Arc<Group>>,
+    /// No group is added any more. Set with the lock of `table` held.
     closed: AtomicFlag,
     missed: Atomic<u64>,
     walks: Atomic<u64>,
+    /// Walks again.
     #[pin]
-    again: Work<Follow>,
+    work: Work<Follower>,
     queue: OwnedQueue,
 }
 
-impl_has_work! { impl HasWork<Self> for Follow { self.again } }
+impl_has_work! { impl HasWork<Self> for Follower { self.work } }
 
-impl Follow {
+impl Follower {
+    /// Creates an empty table. Context: may sleep.
     pub(super) fn new(kmemcg: &Arc<Kmemcg>, module: &unload::Handle) -> Result<Arc<Self>> {
         let callbacks = Callbacks::new(module);
         Arc::pin_init(
@@ -52,26 +68,26 @@ impl Follow {
                 closed: AtomicFlag::new(false),
                 missed: Atomic::new(0),
                 walks: Atomic::new(0),
-                again <- new_work!("rust_kmemcg::Follow::again"),
+                work <- new_work!("rust_kmemcg::Follower::work"),
                 queue: OwnedQueue::new(c"rust_kmemcg_cgroup", Options::unbound(), module)?,
             }),
             GFP_KERNEL,
         )
     }
 
-    /// The group of the cgroup `id`. Context: any.
+    /// The group of the cgroup with this id. Takes no lock. Context: any.
     #[inline]
     pub(super) fn find<'a>(&'a self, id: u64, reader: &'a impl Reader) -> Option<&'a Arc<Group>> {
         self.table.get(id, reader)
     }
 
-    /// Makes the cgroup a group, unless it is one. Context: as `flags` say.
+    /// Adds the group of a cgroup, unless it has one or the table is closed. Context: as `flags` say.
     ///
     /// # Errors
     ///
-    /// `ENOENT`: its parent is not one yet. `ENOSPC`: there are too many groups. `ENOMEM`.
+    /// `ENOENT`: the parent has no group. `ENOSPC`: there are too many groups. `ENOMEM`.
     fn add(&self, cgroup: &Cgroup, path: &CStr, flags: Flags) -> Result {
-        // The root is the top of the tree.
+        // The root cgroup is no group: it corresponds to the top of the tree.
         let Some(parent) = cgroup.parent() else {
             return Ok(());
         };
@@ -88,12 +104,12 @@ impl Follow {
             None => None,
         };
         let group = self.kmemcg.add_group(new, parent.as_deref())?;
-        // There is no such entry, as we just saw.
+        // Cannot fail: get() found no such entry, and the lock was held since.
         let _ = table.insert(entry.into_entry(cgroup.id(), group));
         Ok(())
     }
 
-    /// The cgroup is no group any more, if it was one. Context: any.
+    /// Takes the group of the cgroup with this id offline, if it has one. Context: any.
     fn remove(&self, id: u64) {
         let mut table = self.table.lock();
         let Some(group) = table.get(id).cloned() else {
@@ -101,11 +117,15 @@ impl Follow {
         };
         table.remove(id);
         drop(table);
-        // Whoever detaches may have been faster.
+        // Fails if teardown() has taken the group offline already.
         let _ = self.kmemcg.offline_group(&group);
     }
 
-    /// Makes all cgroups groups that are none yet. Context: may sleep.
+    /// Adds a group for every cgroup that has none. Context: may sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC`: there are too many groups. `ENOMEM`. Groups that were added before the error stay.
     pub(super) fn walk(&self) -> Result {
         self.walks.add(1, Relaxed);
         let mut path = KVec::from_elem(0u8, MAX_PATH, GFP_KERNEL)?;
@@ -114,11 +134,11 @@ impl Follow {
                 break;
             }
             match self.add(&cgroup, cgroup.path(&mut path)?, GFP_KERNEL) {
-                // The parent was removed since, so this one too.
+                // The parent was removed meanwhile, so this cgroup was, too.
                 Ok(()) | Err(ENOENT) => (),
                 Err(error) => return Err(error),
             }
-            // Who removed it may have looked for its group before there was one.
+            // If it was removed meanwhile, rmdir() may have come before add().
             if !cgroup.is_online() {
                 self.remove(cgroup.id());
             }
@@ -126,21 +146,23 @@ impl Follow {
         Ok(())
     }
 
-    /// Lets no cgroup be made a group any more. Context: any.
+    /// Closes the table: no group is added from here on. Context: any.
     pub(super) fn close(&self) {
         let _table = self.table.lock();
         self.closed.store(true, Release);
     }
 
-    /// Takes the groups offline, after the last tracepoint has told us anything. Context: may sleep.
-    pub(super) fn end(&self) {
+    /// Closes the table, takes all groups of cgroups offline, and waits for a queued walk. The tracepoints
+    /// are unregistered. Context: may sleep.
+    pub(super) fn teardown(&self) {
         self.close();
         self.kmemcg.offline_with_cookie();
-        // A walk holds an `Arc` of this. It must not be the last one: that would destroy the queue, and
-        // wait for the walk.
+        // A queued walk holds an `Arc` of `self`. If it were the last one, the worker would destroy the
+        // queue that it runs on, and wait for itself.
         self.queue.flush();
     }
 
+    /// A snapshot of the counters. Context: any.
     pub(super) fn status(&self) -> Status {
         Status {
             followed: self.table.lock().len(),
@@ -149,20 +171,20 @@ impl Follow {
         }
     }
 
-    fn miss(&self) {
+    fn count_missed(&self) {
         self.missed.add(1, Relaxed);
     }
 }
 
-impl Watch for Follow {
+impl Watch for Follower {
     fn mkdir(this: ArcBorrow<'_, Self>, cgroup: &Cgroup, path: &CStr) {
         match this.add(cgroup, path, GFP_ATOMIC) {
             Ok(()) => return,
-            // The first walk has not come to its parent yet.
+            // The first walk has not added the group of the parent yet.
             Err(ENOENT) => (),
-            Err(_) => this.miss(),
+            Err(_) => this.count_missed(),
         }
-        // It is queued already, or is now.
+        // Fails if the work is queued already.
         let _ = this.queue.enqueue(Arc::from(this));
     }
 
@@ -175,12 +197,12 @@ impl Watch for Follow {
     }
 }
 
-impl WorkItem for Follow {
+impl WorkItem for Follower {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
         if this.walk().is_err() {
-            this.miss();
+            this.count_missed();
         }
     }
 }

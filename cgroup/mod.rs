@@ -1,23 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Groups that are real cgroups.
+//! Binds groups to cgroups.
 //!
-//! While this room is *attached*, every cgroup of the unified hierarchy (cgroup v2) is a group, from its
-//! mkdir to its rmdir; but the root cgroup, which is the top of the tree of groups. The tag of such a
-//! group is the cgroup's id, its name the cgroup's path.
+//! While a [`Cgroups`] is *attached*, every cgroup of the unified hierarchy (cgroup v2) is a group,
+//! from its mkdir to its rmdir. The exception is the root cgroup, which corresponds to the top of the
+//! tree of groups. The tag of such a group is the id of the cgroup, its name the path of the cgroup.
 //!
-//! Which cgroups there are is learnt in three ways, and one lock makes them agree:
+//! Three sources report cgroups, and the lock of one table (`Follower::table`) serialises them:
 //!
-//! - tracepoints of the cgroup core tell of those that come and go. They fire with interrupts off and
-//!   locks held, so a group is made there of memory that is allocated atomically;
-//! - a walk over all cgroups finds those that were there before. What it finds may be removed before its
-//!   group is made; so it looks at the cgroup once more afterwards. Whoever removes a cgroup first marks
-//!   it offline, then takes the lock; the walk first takes the lock, then looks for the mark. One of them
-//!   sees the other;
-//! - where there was no memory, or no parent yet, a worker walks once more.
+//! - Tracepoints of the cgroup core report the cgroups that are created and removed. They are called
+//!   with interrupts disabled and with locks held, so that a group is allocated with `GFP_ATOMIC`.
+//! - A walk over all cgroups finds those that existed before the tracepoints were registered.
+//! - If mkdir cannot allocate the group, or finds no group for the parent yet, a worker walks again.
 //!
-//! A group is never what keeps its cgroup: it knows the id only. And the current task finds its group
-//! without a lock: the id of its cgroup, then a search in a hash table under RCU.
+//! A walk may find a cgroup that is removed before its group was added. The cgroup core first marks
+//! the cgroup offline, and then calls the tracepoint, which takes the lock to remove the group. The
+//! walk first takes the lock to add the group, and then tests the mark. So either the tracepoint finds
+//! the group, or the walk finds the mark and removes the group.
+//!
+//! A group holds no reference on its cgroup: it stores the id only. The allocation path takes no lock
+//! to find the group of the current task: it reads the id of the task's cgroup and searches a hash
+//! table under RCU.
 
 mod follow;
 
@@ -26,68 +29,74 @@ use crate::{
         cgroup::{Cgroup, Memcg, Watcher},
         context::{self, Context},
         rcu_slot::{RcuSlot, Reader},
-        unload,
+        unload, //
     },
     protocol::{FindGroup, Group, Kmemcg, Root},
 };
-use follow::Follow;
+use follow::Follower;
 use kernel::{
     prelude::*,
-    sync::{new_mutex, Arc, Mutex},
+    sync::{new_mutex, Arc, Mutex}, //
 };
 
-/// The binding of groups to cgroups: detached when it is made.
+/// The binding of groups to cgroups. It starts detached.
+///
+/// - [`attach`](Self::attach) makes every cgroup a group, until [`detach`](Self::detach) takes all these
+///   groups offline. Both may be repeated.
+/// - Allocations find the group of the current task through [`FindGroup`]. While detached they find
+///   none.
 ///
 /// Dropping it detaches. Context of the drop: may sleep.
 #[pin_data(PinnedDrop)]
 pub struct Cgroups {
     kmemcg: Arc<Kmemcg>,
     module: unload::Handle,
-    /// Where the allocation path finds the groups.
-    found: RcuSlot<Follow>,
+    /// Where the allocation path finds the follower; empty while detached.
+    lookup: RcuSlot<Follower>,
     #[pin]
     attached: Mutex<Option<Attachment>>,
 }
 
-/// What there is to tell of an attachment.
+/// Counters of an attachment.
 pub struct Status {
-    /// How many cgroups are followed.
+    /// Number of cgroups that are groups.
     pub followed: usize,
-    /// How many could not be, for want of memory or of room; a later walk may have found them.
+    /// Number of failed attempts to add a group, for lack of memory or because there were too many
+    /// groups. A later walk may have added them.
     pub missed: u64,
-    /// How many walks there were.
+    /// Number of walks over all cgroups.
     pub walks: u64,
 }
 
 impl Cgroups {
-    /// Binds nothing yet. Context: may sleep.
+    /// Creates a detached binding. Context: may sleep.
     pub fn new(kmemcg: &Arc<Kmemcg>, module: &unload::Handle) -> impl PinInit<Self> {
         let (kmemcg, module) = (kmemcg.clone(), module.clone());
         pin_init!(Self {
             kmemcg,
             module,
-            found: RcuSlot::new(),
+            lookup: RcuSlot::new(),
             attached <- new_mutex!(None, "Cgroups::attached"),
         })
     }
 
-    /// Makes every cgroup a group, and follows those that come and go. Context: may sleep.
+    /// Makes every cgroup a group, those that are created later included. Context: may sleep.
     ///
     /// # Errors
     ///
-    /// `EBUSY`: it is attached. `EOPNOTSUPP`: the kernel has not got the tracepoints. `ENOSPC`: there are
-    /// too many cgroups. `ENOMEM`. Nothing is attached then.
+    /// `EBUSY`: it is attached already. `EOPNOTSUPP`: the kernel lacks the tracepoints. `ENOSPC`: there
+    /// are too many cgroups. `ENOMEM`. After an error it is detached, unless it was `EBUSY`.
     pub fn attach(&self) -> Result {
         let mut attached = self.attached.lock();
         if attached.is_some() {
             return Err(EBUSY);
         }
-        let follow = Follow::new(&self.kmemcg, &self.module)?;
-        let new = match Watcher::new(follow.clone(), &self.module) {
+        let follower = Follower::new(&self.kmemcg, &self.module)?;
+        let attachment = match Watcher::new(follower.clone(), &self.module) {
             Ok(watcher) => Attachment(Some(watcher)),
             Err(error) => {
-                // Nobody was told of a cgroup, so this ends the queue only.
-                follow.end();
+                // The mkdir tracepoint was not registered, so no group was added.
+                follower.teardown();
                 if error == ENOENT {
                     pr_err!("no tracepoints of the cgroup core: cgroups cannot be followed\n");
                     return Err(EOPNOTSUPP);
@@ -95,40 +104,44 @@ impl Cgroups {
                 return Err(error);
             }
         };
-        follow.walk()?;
-        // Nobody else fills the slot: `attached` is locked.
-        self.found.publish(follow).map_err(|_| EBUSY)?;
-        *attached = Some(new);
+        follower.walk()?;
+        // The slot is empty: only this function fills it, and `attached` is locked.
+        self.lookup.publish(follower).map_err(|_| EBUSY)?;
+        *attached = Some(attachment);
         Ok(())
     }
 
-    /// Takes all groups that are cgroups offline, and follows no more. Context: may sleep.
+    /// Takes all groups that are cgroups offline, and ignores cgroups from then on. Context: may sleep.
     ///
     /// # Errors
     ///
     /// `EBUSY`: it is not attached.
     pub fn detach(&self) -> Result {
         let mut attached = self.attached.lock();
-        let old = attached.take().ok_or(EBUSY)?;
-        // Waits for those who are searching in it.
-        drop(self.found.take());
-        drop(old);
+        let attachment = attached.take().ok_or(EBUSY)?;
+        // Waits until no allocation searches the table.
+        drop(self.lookup.take());
+        drop(attachment);
         Ok(())
     }
 
-    /// What there is to tell, where it is attached.
+    /// The counters of the attachment; none while detached. Context: may sleep.
     pub fn status(&self) -> Option<Status> {
         let attached = self.attached.lock();
         Some(attached.as_ref()?.0.as_ref()?.status())
     }
 
-    /// Who pays for an object of `root` for `group`: the cgroup that the group is, where the root accounts.
-    /// None where the current task pays, or nobody; and in an interrupt, or where interrupts are disabled.
-    /// Context: any.
-    pub fn payer(root: &Root, group: &Group) -> Option<Memcg> {
+    /// The memory cgroup to charge for an object of `root` that is allocated for `group`: that of the
+    /// cgroup that the group is. Context: any.
+    ///
+    /// None if the root does not account, if the group is no cgroup, or one that was removed or is
+    /// outside of the cgroup namespace of the current task; and in an interrupt, or while interrupts are
+    /// disabled. The kernel then charges what it charges for any allocation in that context.
+    pub fn charge_target(root: &Root, group: &Group) -> Option<Memcg> {
         if !root.options().accounts() || group.cookie() == 0 {
             return None;
         }
+        // `Cgroup::from_id()` needs a task with interrupts enabled.
         if Context::current() != Context::Task || !context::interrupts_enabled() {
             return None;
         }
@@ -136,26 +149,28 @@ impl Cgroups {
     }
 }
 
-/// For the current task: the group of its cgroup. In an interrupt no task asks, and the root's own cache
-/// serves, as with the kernel's own accounting.
+/// Finds the group of the current task's cgroup. It finds none in an interrupt, where the allocation
+/// does not belong to the current task; the root's own cache then serves.
 impl FindGroup for Cgroups {
     #[inline]
     fn find_group<'a>(&'a self, reader: &'a impl Reader) -> Option<&'a Arc<Group>> {
-        self.found
+        self.lookup
             .load(reader)?
             .find(Cgroup::current_id(reader), reader)
     }
 }
 
-/// Dropping it takes all groups offline that are cgroups. Context of the drop: may sleep.
-struct Attachment(Option<Watcher<Follow>>);
+/// The registered tracepoints and the groups that they maintain.
+///
+/// Dropping it unregisters them, and takes the groups offline. Context of the drop: may sleep.
+struct Attachment(Option<Watcher<Follower>>);
 
 impl Drop for Attachment {
     fn drop(&mut self) {
         if let Some(watcher) = self.0.take() {
-            // What the tracepoints tell from here adds nothing.
+            // The tracepoints may be called until stop() returns, but add no group any more.
             watcher.close();
-            watcher.stop().end();
+            watcher.stop().teardown();
         }
     }
 }
@@ -163,6 +178,7 @@ impl Drop for Attachment {
 #[pinned_drop]
 impl PinnedDrop for Cgroups {
     fn drop(self: Pin<&mut Self>) {
+        // Fails if it is detached already.
         let _ = self.detach();
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Groups that are real cgroups: what is left of that on a kernel without `CONFIG_CGROUPS`.
+//! Replaces `cgroup/mod.rs` on a kernel without `CONFIG_CGROUPS`: the same functions, always detached.
 
 use crate::{
     abstractions::{rcu_slot::Reader, unload},
@@ -9,35 +9,37 @@ use crate::{
 use core::convert::Infallible;
 use kernel::{prelude::*, sync::Arc};
 
-/// The binding of groups to cgroups, of which there are none.
+/// The binding of groups to cgroups, of which this kernel has none.
 pub struct Cgroups {}
 
-/// What there is to tell of an attachment.
+/// Counters of an attachment. No value is ever created.
 pub struct Status {
-    /// How many cgroups are followed.
+    /// Number of cgroups that are groups.
     pub followed: usize,
-    /// How many could not be.
+    /// Number of failed attempts to add a group.
     pub missed: u64,
-    /// How many walks there were.
+    /// Number of walks over all cgroups.
     pub walks: u64,
 }
 
-/// Who pays: nobody.
+/// A memory cgroup. No value is ever created.
 pub struct Memcg(Infallible);
 
 impl Memcg {
-    /// Is never called.
+    /// Cannot be called: there is no value.
     pub fn charge<R>(&self, _f: impl FnOnce() -> R) -> R {
         match self.0 {}
     }
 }
 
 impl Cgroups {
-    /// Binds nothing.
+    /// Creates a detached binding.
     pub fn new(_kmemcg: &Arc<Kmemcg>, _module: &unload::Handle) -> impl PinInit<Self> {
         pin_init::init!(Self {})
     }
 
+    /// Fails: this kernel has no cgroups.
+    ///
     /// # Errors
     ///
     /// `EOPNOTSUPP`, always.
@@ -46,24 +48,27 @@ impl Cgroups {
         Err(EOPNOTSUPP)
     }
 
+    /// Fails: it is never attached.
+    ///
     /// # Errors
     ///
-    /// `EBUSY`, always: it is not attached.
+    /// `EBUSY`, always.
     pub fn detach(&self) -> Result {
         Err(EBUSY)
     }
 
-    /// None: it is not attached.
+    /// Returns none: it is never attached.
     pub fn status(&self) -> Option<Status> {
         None
     }
 
-    /// None.
-    pub fn payer(_root: &Root, _group: &Group) -> Option<Memcg> {
+    /// Returns none: there is no memory cgroup to charge.
+    pub fn charge_target(_root: &Root, _group: &Group) -> Option<Memcg> {
         None
     }
 }
 
+/// Finds no group.
 impl FindGroup for Cgroups {
     fn find_group<'a>(&'a self, _reader: &'a impl Reader) -> Option<&'a Arc<Group>> {
         None

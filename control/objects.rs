@@ -109,7 +109,7 @@ fn alloc(
     let root = control.kmemcg.root(root)?;
     let payer = group
         .as_ref()
-        .and_then(|group| Cgroups::payer(&root, group));
+        .and_then(|group| Cgroups::charge_target(&root, group));
     let mut handles = control.objects.lock();
     if position(&handles, handle).is_some() {
         return Err(EEXIST);
