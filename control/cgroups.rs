@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The file `cgroups`.
+//! The file `cgroups`: the binding of groups to cgroups.
 
 use super::Control;
 use crate::abstractions::debugfs::File;
 use kernel::{prelude::*, seq_file::SeqFile, seq_print};
 
-/// `attach`, `detach`.
+/// `attach`, `detach`; shows the state, and the counters while attached.
 pub(super) const FILE: File<Control> = File {
     name: c"cgroups",
     show: Some(show),

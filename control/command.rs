@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The words of a command.
+//! Parses the words of a command.
 
 pub(super) use crate::protocol::name;
 use core::ops::RangeInclusive;
 use kernel::prelude::*;
 
-/// Splits a command in its words, at most `N`.
+/// Splits a command into its words, at most `N`, and counts them. Words that are missing are empty.
 ///
 /// # Errors
 ///
-/// `EINVAL`: there are more, or something that is not printable ASCII.
+/// `EINVAL`: there are more words, or a character is not printable ASCII.
 pub(super) fn words<const N: usize>(command: &str) -> Result<([&str; N], usize)> {
     if !command
         .bytes()
@@ -27,11 +27,11 @@ pub(super) fn words<const N: usize>(command: &str) -> Result<([&str; N], usize)>
     Ok((words, count))
 }
 
-/// The name of a group: as [`name`], or the path of a cgroup, as the file `groups` shows it.
+/// Checks the name of a group: a [`name`], or the path of a cgroup as the file `groups` shows it.
 ///
 /// # Errors
 ///
-/// `EINVAL`.
+/// `EINVAL`: it is neither.
 pub(super) fn group(word: &str) -> Result<&str> {
     if word.starts_with('/') {
         Ok(word)
@@ -40,11 +40,11 @@ pub(super) fn group(word: &str) -> Result<&str> {
     }
 }
 
-/// A decimal number.
+/// Parses a decimal number.
 ///
 /// # Errors
 ///
-/// `EINVAL`: not one. `ERANGE`: out of range.
+/// `EINVAL`: it is not a decimal number. `ERANGE`: it is not in `range`.
 pub(super) fn number(word: &str, range: RangeInclusive<usize>) -> Result<usize> {
     if word.is_empty() || !word.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(EINVAL);

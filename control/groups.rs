@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The file `groups`.
+//! The file `groups`: groups that are created by name, and those of cgroups.
 
 use super::{
     command::{name, words},
@@ -9,7 +9,7 @@ use super::{
 use crate::abstractions::debugfs::File;
 use kernel::{prelude::*, seq_file::SeqFile, seq_print};
 
-/// `create NAME [PARENT]`, `offline NAME`.
+/// `create NAME [PARENT]`, `offline NAME`; shows every online group.
 pub(super) const FILE: File<Control> = File {
     name: c"groups",
     show: Some(show),
@@ -33,7 +33,7 @@ fn show(control: &Control, seq: &SeqFile) {
     });
 }
 
-/// A name that a group can be given here: `current` means a cgroup.
+/// Checks the name of a new group. `current` is refused: in the file `objects` it means a cgroup.
 fn new_name(word: &str) -> Result<&str> {
     if word == objects::CURRENT {
         return Err(EINVAL);

@@ -1,34 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The control plane: `/sys/kernel/debug/rust_kmemcg/`.
+//! The control plane: the files in `/sys/kernel/debug/rust_kmemcg/`.
 //!
-//! One small command a write, one record (`key=value ...`) a line in a read. A write that is not
-//! understood or not possible changes nothing and fails with:
+//! Each write is one command. A read returns one record (`key=value ...`) a line. A write that fails
+//! changes nothing, and returns:
 //!
 //! | errno | meaning |
 //! |---|---|
-//! | `EINVAL` | not a command of this file, or a word too many or too few, or a bad name |
-//! | `ERANGE` | a number out of its range |
-//! | `E2BIG` | longer than 512 bytes |
-//! | `ENOENT` | no root, group or handle of that name |
+//! | `EINVAL` | the file has no such command, or a word is missing, superfluous or malformed |
+//! | `ERANGE` | a number is out of its range |
+//! | `E2BIG` | the command is longer than 512 bytes |
+//! | `ENOENT` | there is no root, group or handle of that name |
 //! | `EEXIST` | the name is in use |
-//! | `EBUSY` | objects live; or somebody else is destroying the root; or what is to be done was done already |
+//! | `EBUSY` | objects live, the root is being destroyed, or the command would change nothing |
 //! | `ENODEV` | the root is being destroyed |
-//! | `ENOSPC` | too many groups |
-//! | `ENOMEM` | no memory |
-//! | `EOPNOTSUPP` | a free in a hard interrupt, on PREEMPT_RT; or cgroups that the kernel does not have |
+//! | `ENOSPC` | there are too many groups |
+//! | `ENOMEM` | there is not enough memory |
+//! | `EOPNOTSUPP` | on PREEMPT_RT: the command names the context `hardirq`; or the kernel cannot attach cgroups |
 
 mod cgroups;
 mod command;
 mod groups;
-mod levers;
 mod objects;
 mod roots;
+mod test_knobs;
 
 use crate::{
     abstractions::{
         debugfs::{File, Folder},
-        unload,
+        unload, //
     },
     cgroup::Cgroups,
     protocol::Kmemcg,
@@ -36,7 +36,7 @@ use crate::{
 use kernel::{
     prelude::*,
     sync::{Arc, Mutex},
-    ModuleMetadata,
+    ModuleMetadata, //
 };
 
 static FILES: [File<Control>; 8] = [
@@ -46,33 +46,35 @@ static FILES: [File<Control>; 8] = [
     roots::STATS,
     objects::FILE,
     cgroups::FILE,
-    levers::GRACE_PERIOD,
-    levers::WORKQUEUE,
+    test_knobs::GRACE_PERIOD,
+    test_knobs::WORKQUEUE,
 ];
 
-/// What the files show and change. The fields are dropped in this order: the objects before the
-/// caches that they are of.
+/// What the files show and change. The fields are dropped in this order: objects before the roots that
+/// they were allocated from.
 #[pin_data]
 struct Control {
     #[pin]
-    objects: Mutex<KVec<objects::Handle>>,
+    objects: Mutex<KVec<objects::NamedObjects>>,
     #[pin]
-    levers: Mutex<levers::Levers>,
+    test_knobs: Mutex<test_knobs::TestKnobs>,
     cgroups: Arc<Cgroups>,
     kmemcg: Arc<Kmemcg>,
 }
 
-/// The control plane, as long as it exists. Dropping it frees the objects that it holds.
+/// The files. Dropping it removes them, waits for reads and writes in progress, and frees the objects
+/// that were allocated through them. Context of the drop: may sleep.
 pub struct Plane {
     _folder: Folder<Control>,
 }
 
 impl Plane {
-    /// Makes the files for `kmemcg` and `cgroups`, which belong to the module `M`. Context: may sleep.
+    /// Creates the files for `kmemcg` and `cgroups`, with the module `M` as their owner. Context: may
+    /// sleep.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; `ENODEV` or `EPERM` where debugfs is switched off.
+    /// `ENOMEM`. `ENODEV`, `EPERM`: debugfs is disabled.
     pub fn new<M: ModuleMetadata + 'static>(
         kmemcg: &Arc<Kmemcg>,
         cgroups: &Arc<Cgroups>,
@@ -81,7 +83,10 @@ impl Plane {
         let control = Arc::pin_init(
             try_pin_init!(Control {
                 objects <- kernel::new_mutex!(KVec::new(), "rust_kmemcg::objects"),
-                levers <- kernel::new_mutex!(levers::Levers::new(module)?, "rust_kmemcg::levers"),
+                test_knobs <- kernel::new_mutex!(
+                    test_knobs::TestKnobs::new(module)?,
+                    "rust_kmemcg::test_knobs"
+                ),
                 cgroups: cgroups.clone(),
                 kmemcg: kmemcg.clone(),
             }),

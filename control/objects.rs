@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The file `objects`: objects that are held by name, to be freed where it hurts.
+//! The file `objects`: allocates objects under a name, and frees them, in a chosen context.
 
 use super::{
     command::{self, name, number, words},
@@ -19,27 +19,34 @@ use kernel::{
     sync::{new_spinlock_irq, Arc},
 };
 
-/// How many objects a handle can hold.
+/// The greatest number of objects under one name.
 const MAX_OBJECTS: usize = 1 << 16;
 
-/// What a group is called by who means that of his own cgroup.
+/// The word for the group of the writing task's cgroup.
 pub(super) const CURRENT: &str = "current";
 
-/// `alloc HANDLE ROOT GROUP [COUNT [CONTEXT]]`, `free HANDLE [CONTEXT]`; the group is a name, `-` for none, or
-/// `current` for the cgroup of who writes; the context is `task`, `softirq` or `hardirq`.
+/// `alloc HANDLE ROOT GROUP [COUNT [CONTEXT]]`, `free HANDLE [CONTEXT]`; shows the handles.
+///
+/// The group is a name, `-` for none, or `current` for that of the writing task's cgroup. The context is
+/// `task`, `softirq` or `hardirq`.
 pub(super) const FILE: File<Control> = File {
     name: c"objects",
     show: Some(show),
     store: Some(store),
 };
 
-/// Objects with a name.
-pub(super) struct Handle {
+/// The objects that one `alloc` has allocated, under the name that it gave them (the handle).
+///
+/// They live until a `free` of that name, in any context, or until the control plane is dropped. A `free`
+/// that fails leaves them as they were.
+pub(super) struct NamedObjects {
     name: CString,
     objects: KVec<ChildObject>,
 }
 
-/// What an allocation leaves behind, in whatever context it runs.
+/// The result of an `alloc`, filled in the context that the command chose.
+///
+/// After an error it has the objects that were allocated before.
 struct Allocation {
     outcome: Result,
     objects: KVec<ChildObject>,
@@ -47,7 +54,7 @@ struct Allocation {
 
 fn show(control: &Control, seq: &SeqFile) {
     for handle in control.objects.lock().iter() {
-        // Which cache the objects came from: the first and the last, of which number.
+        // Child 0 is the root's own cache.
         let own = handle.objects.iter().filter(|object| object.child() == 0);
         let own = own.count();
         let root = handle.objects.first().map(|object| object.root().clone());
@@ -107,7 +114,7 @@ fn alloc(
         group => (false, Some(control.kmemcg.group(command::group(group)?)?)),
     };
     let root = control.kmemcg.root(root)?;
-    let payer = group
+    let charge_target = group
         .as_ref()
         .and_then(|group| Cgroups::charge_target(&root, group));
     let mut handles = control.objects.lock();
@@ -128,10 +135,10 @@ fn alloc(
     let caches = root.clone();
     exec::run(context, result.clone(), move |result| {
         for _ in 0..count {
-            // The allocation may sleep, so not with the lock held. There is room for the object.
-            let object = match &payer {
+            // Allocate without the lock, as this may sleep. The capacity for push() is reserved.
+            let object = match &charge_target {
                 _ if current => root.alloc_for(&*cgroups, flags),
-                Some(payer) => payer.charge(|| root.alloc(group.as_ref(), flags)),
+                Some(memcg) => memcg.charge(|| root.alloc(group.as_ref(), flags)),
                 None => root.alloc(group.as_ref(), flags),
             };
             let mut result = result.lock();
@@ -147,11 +154,12 @@ fn alloc(
     let from_children = objects.iter().filter(|object| object.child() != 0).count();
     caches.stats().allocations_child.add(from_children as u64);
     result.lock().outcome?;
-    handles.push(Handle { name, objects }, GFP_KERNEL)?;
+    handles.push(NamedObjects { name, objects }, GFP_KERNEL)?;
     Ok(())
 }
 
-fn position(handles: &[Handle], name: &str) -> Option<usize> {
+/// The index of the objects with this name.
+fn position(handles: &[NamedObjects], name: &str) -> Option<usize> {
     let mut handles = handles.iter();
     handles.position(|handle| handle.name.to_bytes() == name.as_bytes())
 }
@@ -160,10 +168,10 @@ fn free(control: &Control, handle: &str, context: Context) -> Result {
     let mut handles = control.objects.lock();
     let found = position(&handles, handle).ok_or(ENOENT)?;
     let handle = handles.remove(found).map_err(|_| ENOENT)?;
-    let Handle { name, objects } = handle;
+    let NamedObjects { name, objects } = handle;
     exec::run(context, objects, drop).or_else(|(error, objects)| {
-        // Nothing was freed. There is room for it, where it was before.
-        handles.insert_within_capacity(found, Handle { name, objects })?;
+        // Nothing was freed: put them back. remove() has left the capacity.
+        handles.insert_within_capacity(found, NamedObjects { name, objects })?;
         Err(error)
     })
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The files `roots`, `children` and `stats`.
+//! The files `roots`, `children` and `stats`: roots, their caches, and their counters.
 
 use super::{
     command::{name, number, words},
@@ -16,22 +16,22 @@ use crate::{
 use core::alloc::Layout;
 use kernel::{prelude::*, seq_file::SeqFile, seq_print};
 
-/// `create NAME SIZE [ALIGN] [account]`, `destroy NAME [async]`.
+/// `create NAME SIZE [ALIGN] [account]`, `destroy NAME [async]`; shows every root.
 pub(super) const FILE: File<Control> = File {
     name: c"roots",
     show: Some(show),
     store: Some(store),
 };
 
-/// Every child cache, and every root's own cache (`child=0`).
+/// Shows every child, and the own cache of every root (`child=0`).
 pub(super) const CHILDREN: File<Control> = File {
     name: c"children",
     show: Some(show_children),
     store: None,
 };
 
-/// What each root has counted: how many of its caches are in each stage, and the rest of it since
-/// the root was made. Times are in microseconds.
+/// Shows the counters of each root: live objects and the caches in each stage now; everything else since
+/// the root was created. Times are in microseconds.
 pub(super) const STATS: File<Control> = File {
     name: c"stats",
     show: Some(show_stats),

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Levers: they put the live kernel into any interleaving, without touching the protocol.
+//! Test knobs: they delay steps of the protocol on a live kernel, so that a test decides what happens
+//! in between.
 //!
-//! - the file `grace_period`: a reader that holds a grace period open, so that callbacks wait;
-//! - the file `workqueue`: a work item that blocks, so that works wait;
-//! - the third, the context that an object is freed in, is in the file `objects`.
+//! - The file `grace_period` delays RCU callbacks: a reader keeps a grace period from ending.
+//! - The file `workqueue` delays work items: it blocks the workqueue of the protocol.
+//! - The context in which objects are allocated and freed is an argument of the file `objects`.
 
 use super::Control;
 use crate::{
     abstractions::{
         debugfs::File,
         unload,
-        workqueue::{Options, OwnedQueue},
+        workqueue::{Options, OwnedQueue}, //
     },
     protocol::WorkqueueBlock,
 };
@@ -21,30 +22,38 @@ use kernel::{
     seq_print,
     sync::{
         atomic::{Acquire, AtomicFlag, Release},
-        rcu, Arc, Completion,
+        rcu,
+        Arc,
+        Completion, //
     },
-    time::{Delta, Instant, Monotonic},
+    time::{Delta, Instant, Monotonic}, //
 };
 
-/// The longest that a grace period is held open: the kernel complains of a stall after 21 s.
+/// The longest time that a grace period is held open. The kernel reports an RCU stall after 21 s.
 const MAX_HOLD: Delta = Delta::from_secs(10);
 
-/// `hold`, `release`.
+/// `hold`, `release`; shows `held` or `free`.
 pub(super) const GRACE_PERIOD: File<Control> = File {
     name: c"grace_period",
-    show: Some(|control, seq| show(seq, control.levers.lock().is_held(), "held")),
-    store: Some(|control, command| control.levers.lock().grace_period(command)),
+    show: Some(|control, seq| show(seq, control.test_knobs.lock().is_held(), "held")),
+    store: Some(|control, command| control.test_knobs.lock().grace_period(command)),
 };
 
-/// `stall`, `resume`.
+/// `stall`, `resume`; shows `stalled` or `free`.
 pub(super) const WORKQUEUE: File<Control> = File {
     name: c"workqueue",
-    show: Some(|control, seq| show(seq, control.levers.lock().stalled.is_some(), "stalled")),
+    show: Some(|control, seq| {
+        show(
+            seq,
+            control.test_knobs.lock().workqueue.is_some(),
+            "stalled",
+        )
+    }),
     store: Some(|control, command| {
-        let mut levers = control.levers.lock();
-        match (command, levers.stalled.is_some()) {
-            ("stall", false) => levers.stalled = Some(control.kmemcg.block_workqueue()?),
-            ("resume", true) => levers.stalled = None,
+        let mut knobs = control.test_knobs.lock();
+        match (command, knobs.workqueue.is_some()) {
+            ("stall", false) => knobs.workqueue = Some(control.kmemcg.block_workqueue()?),
+            ("resume", true) => knobs.workqueue = None,
             ("stall" | "resume", _) => return Err(EBUSY),
             _ => return Err(EINVAL),
         }
@@ -52,36 +61,46 @@ pub(super) const WORKQUEUE: File<Control> = File {
     }),
 };
 
-fn show(seq: &SeqFile, pulled: bool, word: &str) {
-    seq_print!(seq, "{}\n", if pulled { word } else { "free" });
+fn show(seq: &SeqFile, set: bool, word: &str) {
+    seq_print!(seq, "{}\n", if set { word } else { "free" });
 }
 
-/// The levers that can be held.
-pub(super) struct Levers {
-    held: Option<Hold>,
-    stalled: Option<WorkqueueBlock>,
+/// The state of the test knobs. Dropping it ends the delays.
+///
+/// The fields are dropped in this order: the reader of the grace period is told to leave before the
+/// queue that it runs on is drained.
+pub(super) struct TestKnobs {
+    grace_period: Option<GracePeriodHold>,
+    workqueue: Option<WorkqueueBlock>,
+    /// The reader of a [`GracePeriodHold`] runs on a queue of its own: the protocol's may be blocked.
     queue: OwnedQueue,
 }
 
-impl Levers {
+impl TestKnobs {
+    /// Delays nothing yet. Context: may sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`. `ENODEV`: the module is being unloaded.
     pub(super) fn new(module: &unload::Handle) -> Result<Self> {
         Ok(Self {
-            held: None,
-            stalled: None,
-            queue: OwnedQueue::new(c"rust_kmemcg_levers", Options::unbound(), module)?,
+            grace_period: None,
+            workqueue: None,
+            queue: OwnedQueue::new(c"rust_kmemcg_test_knobs", Options::unbound(), module)?,
         })
     }
 
+    /// Is a grace period held open? Not any more after [`MAX_HOLD`].
     fn is_held(&self) -> bool {
-        self.held
+        self.grace_period
             .as_ref()
-            .is_some_and(|hold| !hold.over.load(Acquire))
+            .is_some_and(|hold| !hold.left.load(Acquire))
     }
 
     fn grace_period(&mut self, command: &str) -> Result {
         match (command, self.is_held()) {
-            ("hold", false) => self.held = Some(Hold::new(&self.queue)?),
-            ("release", true) => self.held = None,
+            ("hold", false) => self.grace_period = Some(GracePeriodHold::new(&self.queue)?),
+            ("release", true) => self.grace_period = None,
             ("hold" | "release", _) => return Err(EBUSY),
             _ => return Err(EINVAL),
         }
@@ -89,37 +108,51 @@ impl Levers {
     }
 }
 
-/// A reader in an RCU read-side critical section, until it is dropped or [`MAX_HOLD`] is over.
+/// Keeps an RCU grace period from ending.
 ///
-/// It spins: a reader must not sleep.
-struct Hold {
-    release: Arc<AtomicFlag>,
-    over: Arc<AtomicFlag>,
+/// - [`new`](Self::new) queues a work item that enters an RCU read-side critical section, and waits until
+///   it has. The work item spins there, as a reader must not sleep.
+/// - Dropping the value tells the reader to leave, and does not wait for it.
+/// - After [`MAX_HOLD`] the reader leaves by itself. The value then delays nothing any more.
+struct GracePeriodHold {
+    /// Tells the reader to leave.
+    leave: Arc<AtomicFlag>,
+    /// The reader has left.
+    left: Arc<AtomicFlag>,
 }
 
-impl Hold {
+impl GracePeriodHold {
+    /// Returns when the reader has entered its critical section. Context: may sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     fn new(queue: &OwnedQueue) -> Result<Self> {
-        let release = Arc::new(AtomicFlag::new(false), GFP_KERNEL)?;
-        let inside = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
-        let over = Arc::new(AtomicFlag::new(false), GFP_KERNEL)?;
-        let (until, entered, left) = (release.clone(), inside.clone(), over.clone());
+        let leave = Arc::new(AtomicFlag::new(false), GFP_KERNEL)?;
+        let left = Arc::new(AtomicFlag::new(false), GFP_KERNEL)?;
+        let entered = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
+        let hold = Self {
+            leave: leave.clone(),
+            left: left.clone(),
+        };
+        let reader_entered = entered.clone();
         queue.try_spawn(GFP_KERNEL, move || {
             let guard = rcu::read_lock();
-            entered.complete_all();
+            reader_entered.complete_all();
             let start = Instant::<Monotonic>::now();
-            while !until.load(Acquire) && start.elapsed() < MAX_HOLD {
+            while !leave.load(Acquire) && start.elapsed() < MAX_HOLD {
                 core::hint::spin_loop();
             }
             drop(guard);
             left.store(true, Release);
         })?;
-        inside.wait_for_completion();
-        Ok(Self { release, over })
+        entered.wait_for_completion();
+        Ok(hold)
     }
 }
 
-impl Drop for Hold {
+impl Drop for GracePeriodHold {
     fn drop(&mut self) {
-        self.release.store(true, Release);
+        self.leave.store(true, Release);
     }
 }
