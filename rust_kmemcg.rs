@@ -2,10 +2,16 @@
 
 //! Per-group slab caches with asynchronous release.
 //!
-//! The rooms, from the bottom: [`abstractions`] wraps kernel C APIs safely; [`protocol`] is what
-//! this module is for, and starts with how and why it works; [`cgroup`] makes cgroups its groups;
-//! [`control`] drives it through debugfs; [`api`] is what other modules call.
-//! Each depends on those before it only.
+//! The layers, from the bottom:
+//!
+//! - [`abstractions`]: safe abstractions of kernel C APIs;
+//! - [`protocol`]: roots, groups and children, and the release protocol. Its documentation explains how
+//!   it works and why it is right;
+//! - [`cgroup`]: binds groups to cgroups;
+//! - [`control`]: the files in debugfs;
+//! - [`api`]: the functions that other modules call.
+//!
+//! A layer uses only those before it.
 
 #![deny(
     missing_docs,
@@ -33,7 +39,7 @@ module! {
     license: "GPL v2",
 }
 
-/// The fields are dropped in this order.
+/// The module. The fields are dropped in this order, so each layer before those that it uses.
 #[pin_data]
 struct RustKmemcg {
     api: api::Exports,

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The functions of include/rust_kmemcg.h, which are in mod.rs; and what module! has no word for. */
+/* Exports the functions of include/rust_kmemcg.h, which mod.rs defines. */
 
 #include <linux/export.h>
 #include <linux/module.h>
 
 #include "rust_kmemcg.h"
 
-/* scripts/deb puts that of the package here. */
+/* The module! macro cannot set a version. scripts/deb replaces it by that of the package. */
 MODULE_VERSION("0.1");
 
 EXPORT_SYMBOL_GPL(kmemcg_root_create);

@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What other modules call: the functions of `include/rust_kmemcg.h`, which documents them.
+//! The functions that other modules call. `include/rust_kmemcg.h` documents them.
 //!
-//! This is a boundary to C, so each function trusts its caller as C does: a root or a group is a pointer that
-//! one of these functions has returned and that was not given back, an object likewise. That is all that the
-//! SAFETY comments here say; what they lead to is safe. `NULL` and an `ERR_PTR`, which is what these functions
-//! return when they fail, are no pointers, and refused.
+//! A pointer to a root or a group is an [`Arc`] that was converted by [`Arc::into_raw`], a pointer to
+//! an object a [`Foreign`]. A C caller guarantees that a pointer came from one of these functions and
+//! was not given back; the safety requirements of the functions state no more than that. `NULL` and an
+//! `ERR_PTR`, which a function returns after an error, are *no pointers*: they are refused.
 //!
-//! Behind the pointers are an [`Arc`] of a [`Root`] and of a [`Group`]. The module loader does not unload
-//! this module before those that call it; its exit waits for roots and objects that they have forgotten, see [`unload`](crate::abstractions::unload).
+//! The module loader does not unload this module before those that call it. If one of them leaked a
+//! root or an object, the unload of this module waits for ever, see
+//! [`unload`](crate::abstractions::unload).
 
 use crate::{
     abstractions::{
         gfp,
         kmem_cache::{foreign_layout, Foreign, Options},
-        rcu_slot::{RcuSlot, Reader},
+        rcu_slot::{RcuSlot, Reader}, //
     },
     cgroup::Cgroups,
     protocol::{self, ChildObject, FindGroup, Group, Kmemcg, Phase, Root},
@@ -23,32 +24,36 @@ use core::{
     alloc::Layout,
     ffi::{c_char, c_int, c_uint, c_void},
     mem::ManuallyDrop,
-    ptr,
+    ptr, //
 };
 use kernel::{
     prelude::*,
     str::CStr,
     sync::{rcu, Arc},
-    task::might_sleep,
+    task::might_sleep, //
 };
 
-/// What the functions work on, as long as this module is loaded.
+/// What the functions operate on.
 struct Shared {
     kmemcg: Arc<Kmemcg>,
     cgroups: Arc<Cgroups>,
 }
 
+/// Filled while there is an [`Exports`].
 static SHARED: RcuSlot<Shared> = RcuSlot::new();
 
-/// While this exists other modules are served.
+/// Lets the functions operate on the roots, groups and cgroups that [`new`](Self::new) was given.
+///
+/// Before it exists, and after it was dropped, they fail with `ENODEV`. Context of the drop: may sleep;
+/// waits for a grace period.
 pub struct Exports(());
 
 impl Exports {
-    /// Serves them from `kmemcg` and `cgroups`. Context: may sleep.
+    /// Publishes `kmemcg` and `cgroups` to the functions. Context: may sleep.
     ///
     /// # Errors
     ///
-    /// `EBUSY`: there are such already. `ENOMEM`.
+    /// `EBUSY`: there is an [`Exports`] already. `ENOMEM`.
     pub fn new(kmemcg: &Arc<Kmemcg>, cgroups: &Arc<Cgroups>) -> Result<Self> {
         let shared = Shared {
             kmemcg: kmemcg.clone(),
@@ -63,71 +68,80 @@ impl Exports {
 
 impl Drop for Exports {
     fn drop(&mut self) {
-        // Waits for readers.
+        // Waits for readers of the slot.
         drop(SHARED.take());
     }
 }
 
-/// A part of what is shared; `ENODEV` where that is gone.
-fn shared<T>(part: fn(&Shared) -> &Arc<T>) -> Result<Arc<T>> {
+/// Another reference on a field of [`SHARED`]; `ENODEV` while that is empty.
+fn shared<T>(field: fn(&Shared) -> &Arc<T>) -> Result<Arc<T>> {
     let guard = rcu::read_lock();
-    Ok(part(SHARED.load(&guard).ok_or(ENODEV)?).clone())
+    Ok(field(SHARED.load(&guard).ok_or(ENODEV)?).clone())
 }
 
 fn kmemcg() -> Result<Arc<Kmemcg>> {
     shared(|shared| &shared.kmemcg)
 }
 
-/// The group of the current task's cgroup.
-struct Current;
+/// Finds the group of the current task's cgroup, through [`SHARED`].
+struct CurrentCgroup;
 
-impl FindGroup for Current {
+impl FindGroup for CurrentCgroup {
     #[inline]
     fn find_group<'a>(&'a self, reader: &'a impl Reader) -> Option<&'a Arc<Group>> {
         SHARED.load(reader)?.cgroups.find_group(reader)
     }
 }
 
-/// Is it `NULL` or an `ERR_PTR`?
+/// Equivalent to `IS_ERR_OR_NULL()`: the last `MAX_ERRNO` addresses and `NULL`.
 #[inline]
 fn is_err_or_null<T>(ptr: *const T) -> bool {
     const MAX_ERRNO: usize = 4095;
     ptr.addr().wrapping_add(MAX_ERRNO) <= MAX_ERRNO
 }
 
-/// An `Arc` behind a pointer of C, which keeps its reference; `EINVAL` for what is no pointer.
+/// Borrows the `Arc` that C has a pointer to. C keeps its reference.
+///
+/// # Errors
+///
+/// `EINVAL`: it is no pointer.
 ///
 /// # Safety
 ///
-/// `ptr` is no pointer, or came from [`give`] and was not [`taken`](take).
+/// `ptr` is no pointer; or [`into_ptr`] returned it, and [`from_ptr`] is not called with it while the
+/// returned value is used.
 #[inline]
 unsafe fn borrow<T>(ptr: *const T) -> Result<ManuallyDrop<Arc<T>>> {
     if is_err_or_null(ptr) {
         return Err(EINVAL);
     }
-    // SAFETY: By the safety requirement; the reference stays C's.
+    // SAFETY: By the safety requirement. `ManuallyDrop` leaves the reference with C.
     Ok(ManuallyDrop::new(unsafe { Arc::from_raw(ptr) }))
 }
 
+/// Takes the reference of C back.
+///
 /// # Safety
 ///
-/// `ptr` came from [`give`], and is not used again.
-unsafe fn take<T>(ptr: *const T) -> Arc<T> {
+/// [`into_ptr`] returned `ptr`, and it is not used again.
+unsafe fn from_ptr<T>(ptr: *const T) -> Arc<T> {
     // SAFETY: By the safety requirement.
     unsafe { Arc::from_raw(ptr) }
 }
 
-/// A pointer for C, or its way to tell an error.
-fn give<T>(result: Result<Arc<T>>) -> *const T {
+/// Gives a reference to C, as a pointer; an error as an `ERR_PTR`.
+fn into_ptr<T>(result: Result<Arc<T>>) -> *const T {
     match result {
         Ok(arc) => Arc::into_raw(arc),
         Err(error) => error.to_ptr::<T>(),
     }
 }
 
+/// Borrows a C string; `EINVAL` if it is no pointer, or not UTF-8.
+///
 /// # Safety
 ///
-/// `name` is no pointer, or a string of C for as long as the returned one is used.
+/// `name` is no pointer, or points to a C string that is valid for `'a`.
 unsafe fn string<'a>(name: *const c_char) -> Result<&'a str> {
     if is_err_or_null(name) {
         return Err(EINVAL);
@@ -137,13 +151,16 @@ unsafe fn string<'a>(name: *const c_char) -> Result<&'a str> {
     name.to_str().map_err(|_| EINVAL)
 }
 
-fn status(result: Result) -> c_int {
+/// 0, or a negative errno.
+fn to_errno(result: Result) -> c_int {
     result.map_or_else(Error::to_errno, |()| 0)
 }
 
+/// `KMEMCG_ACCOUNT`.
 const ACCOUNT: c_uint = 1 << 0;
 
-fn create(name: &str, size: usize, align: usize, flags: c_uint) -> Result<Arc<Root>> {
+/// Checks the arguments of `kmemcg_root_create()`, and creates the root.
+fn create_root(name: &str, size: usize, align: usize, flags: c_uint) -> Result<Arc<Root>> {
     let name = protocol::name(name)?;
     if size == 0 || flags & !ACCOUNT != 0 {
         return Err(EINVAL);
@@ -163,7 +180,7 @@ fn create(name: &str, size: usize, align: usize, flags: c_uint) -> Result<Arc<Ro
 
 /// # Safety
 ///
-/// `name` is no pointer or a string of C.
+/// `name` is no pointer or points to a C string.
 #[no_mangle]
 unsafe extern "C" fn kmemcg_root_create(
     name: *const c_char,
@@ -173,31 +190,31 @@ unsafe extern "C" fn kmemcg_root_create(
 ) -> *const Root {
     might_sleep();
     // SAFETY: By the safety requirement.
-    give(unsafe { string(name) }.and_then(|name| create(name, size, align, flags)))
+    into_ptr(unsafe { string(name) }.and_then(|name| create_root(name, size, align, flags)))
 }
 
-/// As [`Kmemcg::close_root`]; it has been done where somebody else closed the root, by debugfs.
-fn close(kmemcg: &Kmemcg, root: &Arc<Root>) -> Result {
+/// As [`Kmemcg::close_root`], but succeeds if the root is closing or destroyed: debugfs was faster.
+fn close_root(kmemcg: &Kmemcg, root: &Arc<Root>) -> Result {
     match kmemcg.close_root(root) {
         Err(EBUSY) if matches!(root.phase(), Phase::Closing | Phase::Destroyed) => Ok(()),
         result => result,
     }
 }
 
-/// Ends a root by `end`; C's reference goes with it, unless somebody else is at it.
+/// Calls `destroy`, and drops the reference of C unless that fails.
 ///
 /// # Safety
 ///
-/// `root` is no pointer or a root, and is not used again where this returns zero.
-unsafe fn end(root: *const Root, end: fn(&Kmemcg, &Arc<Root>) -> Result) -> c_int {
+/// `root` is no pointer or a root, and is not used again if this returns 0.
+unsafe fn destroy_and_put(root: *const Root, destroy: fn(&Kmemcg, &Arc<Root>) -> Result) -> c_int {
     might_sleep();
     // SAFETY: By the safety requirement.
     let borrowed = unsafe { borrow(root) };
-    match borrowed.and_then(|root| end(&*kmemcg()?, &root)) {
-        // Somebody was faster, by debugfs.
+    match borrowed.and_then(|root| destroy(&*kmemcg()?, &root)) {
+        // ENOENT: debugfs has destroyed it already.
         Ok(()) | Err(ENOENT) => {
-            // SAFETY: By the safety requirement, and it is a pointer, as somebody was at it.
-            drop(unsafe { take(root) });
+            // SAFETY: By the safety requirement. It is a pointer: borrow() has accepted it.
+            drop(unsafe { from_ptr(root) });
             0
         }
         Err(error) => error.to_errno(),
@@ -206,11 +223,11 @@ unsafe fn end(root: *const Root, end: fn(&Kmemcg, &Arc<Root>) -> Result) -> c_in
 
 /// # Safety
 ///
-/// `root` is no pointer or a root, and is not used again where this returns zero.
+/// `root` is no pointer or a root, and is not used again if this returns 0.
 #[no_mangle]
 unsafe extern "C" fn kmemcg_root_destroy(root: *const Root) -> c_int {
     // SAFETY: By the safety requirement.
-    unsafe { end(root, Kmemcg::destroy_root) }
+    unsafe { destroy_and_put(root, Kmemcg::destroy_root) }
 }
 
 /// # Safety
@@ -219,13 +236,13 @@ unsafe extern "C" fn kmemcg_root_destroy(root: *const Root) -> c_int {
 #[no_mangle]
 unsafe extern "C" fn kmemcg_root_close(root: *const Root) -> c_int {
     // SAFETY: By the safety requirement.
-    unsafe { end(root, close) }
+    unsafe { destroy_and_put(root, close_root) }
 }
 
 /// `struct kmemcg_stats`.
 #[repr(C)]
 #[derive(Default)]
-struct Statistics {
+struct RawStats {
     caches: u64,
     objects: u64,
     allocations_root: u64,
@@ -236,14 +253,14 @@ struct Statistics {
     shutdowns: u64,
 }
 
-fn statistics(root: &Root) -> Statistics {
+fn raw_stats(root: &Root) -> RawStats {
     let (mut caches, mut objects) = (0, 0);
     root.for_each_child(|child| {
         caches += 1;
         objects += child.objects() as u64;
     });
     let stats = root.stats();
-    Statistics {
+    RawStats {
         caches,
         objects,
         allocations_root: stats.allocations_root.get(),
@@ -257,28 +274,29 @@ fn statistics(root: &Root) -> Statistics {
 
 /// # Safety
 ///
-/// `root` is no pointer or a root, and `out` may be written.
+/// `root` is no pointer or a root, and `out` is valid for writes.
 #[no_mangle]
-unsafe extern "C" fn kmemcg_root_stats(root: *const Root, out: *mut Statistics) {
+unsafe extern "C" fn kmemcg_root_stats(root: *const Root, out: *mut RawStats) {
     // SAFETY: By the safety requirement.
     let root = unsafe { borrow(root) };
-    let statistics = root.map_or_else(|_| Statistics::default(), |root| statistics(&root));
+    let stats = root.map_or_else(|_| RawStats::default(), |root| raw_stats(&root));
     // SAFETY: By the safety requirement.
-    unsafe { out.write(statistics) };
+    unsafe { out.write(stats) };
 }
 
 #[no_mangle]
 extern "C" fn kmemcg_attach_cgroups() -> c_int {
     might_sleep();
     match shared(|shared| &shared.cgroups).and_then(|cgroups| cgroups.attach()) {
+        // Attached already.
         Err(EBUSY) => 0,
-        result => status(result),
+        result => to_errno(result),
     }
 }
 
 /// # Safety
 ///
-/// `name` is no pointer or a string of C, and `parent` is no pointer or a group.
+/// `name` is no pointer or points to a C string, and `parent` is no pointer or a group.
 #[no_mangle]
 unsafe extern "C" fn kmemcg_group_create(
     name: *const c_char,
@@ -293,7 +311,7 @@ unsafe extern "C" fn kmemcg_group_create(
     let name = unsafe { string(name) };
     let create =
         |name, parent: Option<&Group>| kmemcg()?.create_group(protocol::name(name)?, parent);
-    give(match (name, parent.transpose()) {
+    into_ptr(match (name, parent.transpose()) {
         (Ok(name), Ok(parent)) => create(name, parent.as_deref().map(|group| &**group)),
         _ => Err(EINVAL),
     })
@@ -301,12 +319,12 @@ unsafe extern "C" fn kmemcg_group_create(
 
 /// # Safety
 ///
-/// `name` is no pointer or a string of C.
+/// `name` is no pointer or points to a C string.
 #[no_mangle]
 unsafe extern "C" fn kmemcg_group_get(name: *const c_char) -> *const Group {
     might_sleep();
     // SAFETY: By the safety requirement.
-    give(unsafe { string(name) }.and_then(|name| kmemcg()?.group(name)))
+    into_ptr(unsafe { string(name) }.and_then(|name| kmemcg()?.group(name)))
 }
 
 /// # Safety
@@ -316,7 +334,7 @@ unsafe extern "C" fn kmemcg_group_get(name: *const c_char) -> *const Group {
 unsafe extern "C" fn kmemcg_group_offline(group: *const Group) -> c_int {
     // SAFETY: By the safety requirement.
     let group = unsafe { borrow(group) };
-    status(group.and_then(|group| kmemcg()?.offline_group(&group)))
+    to_errno(group.and_then(|group| kmemcg()?.offline_group(&group)))
 }
 
 /// # Safety
@@ -326,10 +344,11 @@ unsafe extern "C" fn kmemcg_group_offline(group: *const Group) -> c_int {
 unsafe extern "C" fn kmemcg_group_put(group: *const Group) {
     if !is_err_or_null(group) {
         // SAFETY: By the safety requirement.
-        drop(unsafe { take(group) });
+        drop(unsafe { from_ptr(group) });
     }
 }
 
+/// Gives an object to C; `NULL` after an error.
 #[inline]
 fn object(result: Result<ChildObject>) -> *mut c_void {
     result
@@ -360,7 +379,7 @@ unsafe extern "C" fn kmemcg_alloc(
     };
     let alloc = || object(root.alloc(Some(&group), flags));
     match Cgroups::charge_target(&root, &group) {
-        Some(payer) => payer.charge(alloc),
+        Some(memcg) => memcg.charge(alloc),
         None => alloc(),
     }
 }
@@ -372,7 +391,7 @@ unsafe extern "C" fn kmemcg_alloc(
 unsafe extern "C" fn kmemcg_alloc_current(root: *const Root, flags: u32) -> *mut c_void {
     // SAFETY: By the safety requirement.
     match unsafe { borrow(root) } {
-        Ok(root) => object(root.alloc_for(&Current, gfp::from_raw(flags))),
+        Ok(root) => object(root.alloc_for(&CurrentCgroup, gfp::from_raw(flags))),
         Err(_) => ptr::null_mut(),
     }
 }
