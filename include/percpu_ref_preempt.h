@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * References of a struct percpu_ref in fewer instructions.
+ * percpu_ref_tryget_live() and percpu_ref_put() in fewer instructions.
  *
- * percpu_ref_tryget_live() and percpu_ref_put() are RCU read-side critical
- * sections, for one reason: percpu_ref_kill() adds the per-CPU counts up in an
- * RCU callback, when everybody who has seen the count per-CPU is done with it.
- * A region with preemption disabled is waited for by that callback's grace
- * period as well, on every kernel; and where RCU readers can be preempted, and
- * are two calls of functions, it is two instructions.
+ * The originals are RCU read-side critical sections, for one reason:
+ * percpu_ref_kill() adds up the per-CPU counts in an RCU callback, after every
+ * CPU that has seen the count in percpu mode has finished its increment or
+ * decrement. The grace period of that callback also waits for a region with
+ * preemption disabled, on every kernel. With CONFIG_PREEMPT_RCU a reader calls
+ * two functions, while disabling and enabling preemption takes two instructions
+ * and a branch.
  *
- * A count that is not per-CPU, any more or yet, is left to the original.
+ * A count in atomic mode is left to the originals.
  */
 #ifndef _RUST_KMEMCG_PERCPU_REF_PREEMPT_H
 #define _RUST_KMEMCG_PERCPU_REF_PREEMPT_H
@@ -30,8 +31,9 @@ kmemcg_ref_put_slow(struct percpu_ref *ref)
 }
 
 /*
- * A reference of a count that is per-CPU, and so live; false says nothing. The
- * caller has disabled preemption, or is a reader otherwise.
+ * Fast path. A count in percpu mode is live. False does not mean that it is
+ * dead: it is in atomic mode, fall back to kmemcg_ref_tryget_live(). The caller
+ * has disabled preemption or is in an RCU read-side critical section.
  */
 static __always_inline bool
 kmemcg_ref_tryget_percpu(struct percpu_ref *ref)
@@ -44,6 +46,7 @@ kmemcg_ref_tryget_percpu(struct percpu_ref *ref)
 	return true;
 }
 
+/* Equivalent to percpu_ref_tryget_live(). */
 static __always_inline bool
 kmemcg_ref_tryget_live(struct percpu_ref *ref)
 {
@@ -59,7 +62,10 @@ kmemcg_ref_tryget_live(struct percpu_ref *ref)
 	return kmemcg_ref_tryget_live_slow(ref);
 }
 
-/* The release function, if it is called, runs in an RCU read-side critical section. */
+/*
+ * Equivalent to percpu_ref_put(), the release function included: it is called in
+ * an RCU read-side critical section.
+ */
 static __always_inline void
 kmemcg_ref_put(struct percpu_ref *ref)
 {

@@ -2,16 +2,22 @@
 
 //! Per-group slab caches with asynchronous release, for other modules in Rust.
 //!
-//! A Rust module outside of the tree cannot depend on another's crate; so this file is a safe surface of the C
-//! functions of `rust_kmemcg.h`. A module makes it part of itself:
+//! Wraps the C functions of `rust_kmemcg.h`, as an out-of-tree module in Rust cannot depend on the crate of
+//! another module. A module includes this file:
 //!
 //! ```ignore
 //! #[path = ".../include/rust_kmemcg.rs"]
 //! mod kmemcg;
 //! ```
 //!
-//! The module loader then keeps `rust_kmemcg` for it. Who needs the abstractions themselves, and not the
-//! protocol, does the same with the folder `abstractions/`, as `selftests/abstractions` shows.
+//! It then depends on `rust_kmemcg`, which cannot be unloaded before it. A module that needs the
+//! abstractions and not the protocol includes the folder `abstractions/` in the same way, as
+//! `selftests/abstractions` does.
+//!
+//! A [`Root`] is a root cache, from which [`Object`]s are allocated for a [`Group`], for the group of the
+//! current task's cgroup, or for no group. An object may outlive its root and its group.
+//!
+//! C header: `include/rust_kmemcg.h`
 
 #![allow(dead_code)]
 
@@ -20,47 +26,50 @@ use core::{
     marker::PhantomData,
     mem::ManuallyDrop,
     ops::{Deref, DerefMut},
-    ptr::{self, NonNull},
+    ptr::{self, NonNull}, //
 };
 use kernel::{
     alloc::Flags,
     error::{from_err_ptr, to_result},
     prelude::*,
     str::CStr,
-    time::{delay::fsleep, Delta},
+    time::{delay::fsleep, Delta}, //
 };
 
+/// `struct kmemcg_root`.
 #[repr(C)]
 struct RawRoot {
     _opaque: [u8; 0],
 }
 
+/// `struct kmemcg_group`.
 #[repr(C)]
 struct RawGroup {
     _opaque: [u8; 0],
 }
 
+/// `KMEMCG_ACCOUNT`.
 const ACCOUNT: u32 = 1 << 0;
 
-/// What a root has counted: `struct kmemcg_stats`.
+/// The counters of a root: `struct kmemcg_stats`.
 #[repr(C)]
 #[derive(Default, Clone, Copy)]
 pub(crate) struct Stats {
-    /// Slab caches that it has now, its own included.
+    /// Number of slab caches now, the root's own included.
     pub(crate) caches: u64,
-    /// Objects that live now; not exact while they come and go.
+    /// Number of live objects now; not exact during concurrent allocations and frees.
     pub(crate) objects: u64,
-    /// Objects that came from the root's own cache.
+    /// Allocations from the root's own cache.
     pub(crate) allocations_root: u64,
-    /// Creations that were queued.
+    /// Creations of a group's cache that were queued.
     pub(crate) requests: u64,
-    /// Caches that were made and published.
+    /// Caches that were created and published.
     pub(crate) creations: u64,
-    /// Creations that came to nothing.
+    /// Creations that failed or were given up.
     pub(crate) aborts: u64,
     /// Caches whose group went offline.
     pub(crate) deactivations: u64,
-    /// Caches that were destroyed by a worker.
+    /// Caches that were destroyed.
     pub(crate) shutdowns: u64,
 }
 
@@ -79,69 +88,83 @@ extern "C" {
     fn kmemcg_free(object: *mut c_void);
 }
 
-/// Makes every cgroup a group, for all users. Context: may sleep.
+/// Makes every cgroup of the unified hierarchy a group, also for other users of `rust_kmemcg`.
+///
+/// Wraps `kmemcg_attach_cgroups()`. Context: may sleep.
 ///
 /// # Errors
 ///
-/// `EOPNOTSUPP`, `ENOSPC`, `ENOMEM`.
+/// `EOPNOTSUPP`: the kernel does not support it. `ENOSPC`: there are too many groups. `ENOMEM`.
 pub(crate) fn attach_cgroups() -> Result {
-    // SAFETY: May be called at any time, where one may sleep.
+    // SAFETY: It may be called from any context that may sleep.
     to_result(unsafe { kmemcg_attach_cgroups() })
 }
 
-/// A group: one that was made by hand, or a cgroup.
+/// A reference on a group: one that was created by name, or a cgroup.
 ///
-/// Dropping it gives it back; it stays online. Context of the drop: as of [`Group::offline`].
+/// - [`new`](Self::new) creates a group, [`get`](Self::get) finds one.
+/// - [`offline`](Self::offline) takes it offline. Objects that were allocated for it remain valid.
+/// - Dropping the reference does not take the group offline.
+///
+/// Context of the drop: as for [`offline`](Self::offline).
 ///
 /// # Invariants
 ///
-/// The pointer is a group that is to be given back.
+/// The pointer is a group, on which this value owns a reference.
 pub(crate) struct Group(NonNull<RawGroup>);
 
-// SAFETY: The functions of a group may be called by any task.
+// SAFETY: The functions of a group may be called from any task.
 unsafe impl Send for Group {}
-// SAFETY: As above, and by several at once.
+// SAFETY: As above, and concurrently.
 unsafe impl Sync for Group {}
 
 impl Group {
-    /// Makes a group, which without `parent` is below none. Context: may sleep.
+    /// Creates a group below `parent`, or at the top of the tree.
+    ///
+    /// Wraps `kmemcg_group_create()`. Context: may sleep.
     ///
     /// # Errors
     ///
-    /// `EINVAL`: not a name. `EEXIST`. `ENOENT`: the parent is offline. `ENOSPC`: too many groups. `ENOMEM`.
+    /// `EINVAL`: the name is invalid. `EEXIST`: it is in use. `ENOENT`: the parent is offline. `ENOSPC`:
+    /// there are too many groups. `ENOMEM`.
     pub(crate) fn new(name: &CStr, parent: Option<&Group>) -> Result<Self> {
-        // SAFETY: The name is a string of C, and is copied; the parent is `NULL` or a group, by the type
+        // SAFETY: The name is a C string, and is copied. The parent is `NULL` or a group, by the type
         // invariants.
         let group = from_err_ptr(unsafe {
             kmemcg_group_create(name.as_ptr().cast(), Self::as_raw(parent))
         })?;
-        // INVARIANT: Just made.
+        // INVARIANT: kmemcg_group_create() returns a reference.
         Ok(Self(NonNull::new(group).ok_or(ENOMEM)?))
     }
 
-    /// The online group of that name: of a cgroup its path, with the slash in front. Context: may sleep.
+    /// Finds an online group by its name; that of a cgroup is its path, with a leading slash.
+    ///
+    /// Wraps `kmemcg_group_get()`. Context: may sleep.
     ///
     /// # Errors
     ///
-    /// `EINVAL`: not a name. `ENOENT`.
+    /// `EINVAL`: the name is invalid. `ENOENT`: there is no such group.
     pub(crate) fn get(name: &CStr) -> Result<Self> {
-        // SAFETY: The name is a string of C.
+        // SAFETY: The name is a C string.
         let group = from_err_ptr(unsafe { kmemcg_group_get(name.as_ptr().cast()) })?;
-        // INVARIANT: To be given back, says `kmemcg_group_get()`.
+        // INVARIANT: kmemcg_group_get() returns a reference.
         Ok(Self(NonNull::new(group).ok_or(ENOENT)?))
     }
 
-    /// Takes it offline: its caches go when they are empty. Context: any but NMI; on PREEMPT_RT one that may
-    /// sleep. Waits for nothing; the time it takes grows with the number of its caches.
+    /// Takes the group offline. Each of its caches is destroyed after its last object was freed.
+    ///
+    /// Wraps `kmemcg_group_offline()`. Waits for nothing; the time this takes is proportional to the number
+    /// of caches of the group. Context: any but NMI; on PREEMPT_RT one that may sleep.
     ///
     /// # Errors
     ///
-    /// `ENOENT`: it is offline.
+    /// `ENOENT`: it is offline already.
     pub(crate) fn offline(&self) -> Result {
-        // SAFETY: A group, by the type invariants.
+        // SAFETY: By the type invariants, this is a group.
         to_result(unsafe { kmemcg_group_offline(self.0.as_ptr()) })
     }
 
+    /// `NULL` for no group.
     fn as_raw(group: Option<&Group>) -> *mut RawGroup {
         group.map_or(ptr::null_mut(), |group| group.0.as_ptr())
     }
@@ -149,42 +172,51 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // SAFETY: To be given back, by the type invariants; not used again.
+        // SAFETY: By the type invariants, this value owns a reference, which is not used again.
         unsafe { kmemcg_group_put(self.0.as_ptr()) };
     }
 }
 
-/// `Flags` as C has them.
+/// Converts to `gfp_t`.
 fn gfp(flags: Flags) -> u32 {
-    // SAFETY: `Flags` is a struct of one `u32`, which is `gfp_t`; the compiler checks the size.
+    // SAFETY: `Flags` has one field, a `u32`, which is what `gfp_t` is. transmute() checks the size.
     unsafe { core::mem::transmute::<Flags, u32>(flags) }
 }
 
-/// A root cache of `T`s.
+/// A root cache of objects of type `T`.
 ///
-/// Dropping it closes it: what it has gives way when the last object is dropped. Context of the drop: may sleep.
+/// - [`destroy`](Self::destroy) destroys it now, or returns it if there are live objects.
+/// - Dropping it closes it: it is destroyed after its last object was dropped.
+///
+/// Context of the drop: may sleep; does not wait for objects. If it is leaked, the unload of `rust_kmemcg`
+/// waits forever.
 ///
 /// # Invariants
 ///
-/// The pointer is a root, whose objects are large and aligned enough for a `T`.
+/// The pointer is a root that was not destroyed or closed by this module. Its objects have at least the
+/// size and the alignment of `T`.
 pub(crate) struct Root<T>(NonNull<RawRoot>, PhantomData<fn() -> T>);
 
-// SAFETY: The functions of a root may be called by several tasks at once.
+// SAFETY: The functions of a root may be called from any task.
 unsafe impl<T> Send for Root<T> {}
-// SAFETY: As above.
+// SAFETY: As above, and concurrently.
 unsafe impl<T> Sync for Root<T> {}
 
 impl<T> Root<T> {
-    /// Makes a root. Context: may sleep.
+    /// Creates a root cache.
+    ///
+    /// Wraps `kmemcg_root_create()`. Context: may sleep.
     ///
     /// # Errors
     ///
-    /// `EINVAL`: not a name, or a `T` without size. `EEXIST`, `E2BIG`, `ENOMEM`.
+    /// `EINVAL`: the name is invalid, or `T` is zero-sized. `EEXIST`: the name is in use. `E2BIG`: `T` is
+    /// too large. `ENOMEM`.
     pub(crate) fn new(name: &CStr) -> Result<Self> {
         Self::with_flags(name, 0)
     }
 
-    /// The same; the memory cgroup of the group pays for objects, see `KMEMCG_ACCOUNT` in `rust_kmemcg.h`.
+    /// Like [`Root::new`], but charges objects to the memory cgroup of their group, see `KMEMCG_ACCOUNT` in
+    /// `rust_kmemcg.h`. Context: may sleep.
     ///
     /// # Errors
     ///
@@ -194,67 +226,83 @@ impl<T> Root<T> {
     }
 
     fn with_flags(name: &CStr, flags: u32) -> Result<Self> {
-        // SAFETY: The name is a string of C, and is copied.
+        // SAFETY: The name is a C string, and is copied.
         let root = from_err_ptr(unsafe {
             kmemcg_root_create(name.as_ptr().cast(), size_of::<T>(), align_of::<T>(), flags)
         })?;
-        // INVARIANT: Made for `T`s.
+        // INVARIANT: Just created, with the size and the alignment of `T`.
         Ok(Self(NonNull::new(root).ok_or(ENOMEM)?, PhantomData))
     }
 
-    /// A `T` in the cache of `group`, or in the root's own. Context: as `flags` say.
+    /// Allocates an object for `group`, or from the root's own cache.
+    ///
+    /// Wraps `kmemcg_alloc()`. Context: as `flags` say.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; also where the root was destroyed or closed by debugfs.
+    /// `ENOMEM`: there is no memory, or debugfs has destroyed or closed the root.
     pub(crate) fn alloc(&self, group: Option<&Group>, value: T, flags: Flags) -> Result<Object<T>> {
-        // SAFETY: A root, by the type invariants, and `NULL` or a group, by those of `Group`.
+        // SAFETY: By the type invariants, these are a root, and `NULL` or a group.
         let memory = unsafe { kmemcg_alloc(self.0.as_ptr(), Group::as_raw(group), gfp(flags)) };
-        // SAFETY: From this root.
+        // SAFETY: It was just allocated from this root.
         unsafe { Self::object(memory, value) }
     }
 
-    /// A `T` in the cache of the current task's cgroup. Context: as `flags` say.
+    /// Allocates an object for the cgroup of the current task.
+    ///
+    /// Wraps `kmemcg_alloc_current()`. Context: as `flags` say.
     ///
     /// # Errors
     ///
     /// As [`Root::alloc`].
     pub(crate) fn alloc_current(&self, value: T, flags: Flags) -> Result<Object<T>> {
-        // SAFETY: A root, by the type invariants.
+        // SAFETY: By the type invariants, this is a root.
         let memory = unsafe { kmemcg_alloc_current(self.0.as_ptr(), gfp(flags)) };
-        // SAFETY: From this root.
+        // SAFETY: It was just allocated from this root.
         unsafe { Self::object(memory, value) }
     }
 
-    /// # Safety
-    ///
-    /// `memory` is `NULL`, or an object of a root of `T`s that nobody else has.
-    unsafe fn object(memory: *mut c_void, value: T) -> Result<Object<T>> {
-        let memory = NonNull::new(memory.cast::<T>()).ok_or(ENOMEM)?;
-        // SAFETY: Large and aligned enough, by the type invariants, and ours.
-        unsafe { memory.write(value) };
-        // INVARIANT: Just made.
-        Ok(Object(memory))
-    }
-
-    /// Destroys it, and the caches of all groups in it. Context: may sleep; waits for grace periods.
+    /// Initialises an object.
     ///
     /// # Errors
     ///
-    /// `EBUSY`: objects live, or somebody is destroying it by debugfs. The root comes back as it was.
+    /// `ENOMEM`: `memory` is `NULL`.
+    ///
+    /// # Safety
+    ///
+    /// `memory` is `NULL`, or an object of a `Root<T>` that the caller owns.
+    unsafe fn object(memory: *mut c_void, value: T) -> Result<Object<T>> {
+        let memory = NonNull::new(memory.cast::<T>()).ok_or(ENOMEM)?;
+        // SAFETY: By the type invariants of `Root`, it has the size and the alignment of `T`. By the
+        // safety requirement, no one else uses it.
+        unsafe { memory.write(value) };
+        // INVARIANT: It was just initialised.
+        Ok(Object(memory))
+    }
+
+    /// Destroys the root and the caches of all groups in it.
+    ///
+    /// Wraps `kmemcg_root_destroy()`. Context: may sleep; waits for RCU grace periods.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY`: there are live objects, or debugfs is destroying the root. The root is returned, unchanged.
     pub(crate) fn destroy(self) -> Result<(), (Self, Error)> {
         let root = ManuallyDrop::new(self);
-        // SAFETY: A root, by the type invariants; not used again where this returns 0.
+        // SAFETY: By the type invariants, this is a root. It is not used again if this returns 0.
         match to_result(unsafe { kmemcg_root_destroy(root.0.as_ptr()) }) {
             Ok(()) => Ok(()),
             Err(error) => Err((ManuallyDrop::into_inner(root), error)),
         }
     }
 
-    /// What it has counted. Context: any but NMI; on PREEMPT_RT one that may sleep.
+    /// Reads the counters of the root.
+    ///
+    /// Wraps `kmemcg_root_stats()`. The time this takes is proportional to the number of caches. Context:
+    /// any but NMI; on PREEMPT_RT one that may sleep.
     pub(crate) fn stats(&self) -> Stats {
         let mut stats = Stats::default();
-        // SAFETY: A root, by the type invariants; `stats` may be written.
+        // SAFETY: By the type invariants, this is a root. `stats` is valid for writes.
         unsafe { kmemcg_root_stats(self.0.as_ptr(), &mut stats) };
         stats
     }
@@ -262,27 +310,30 @@ impl<T> Root<T> {
 
 impl<T> Drop for Root<T> {
     fn drop(&mut self) {
-        // Refused only while somebody is destroying it by debugfs, which takes some grace periods.
+        // EBUSY only while debugfs is destroying the root, which takes a few grace periods.
         for _ in 0..1000 {
-            // SAFETY: A root, by the type invariants; not used again where this returns 0.
+            // SAFETY: By the type invariants, this is a root. It is not used again if this returns 0.
             if unsafe { kmemcg_root_close(self.0.as_ptr()) } == 0 {
                 return;
             }
             fsleep(Delta::from_millis(10));
         }
-        pr_err!("rust_kmemcg: a root cannot be closed\n");
+        pr_err!("rust_kmemcg: cannot close a root: leaking it\n");
     }
 }
 
-/// A `T` in a cache of a [`Root`], which it outlives if need be. Context of the drop: where
-/// `kmem_cache_free()` and the destructor of `T` are legal, hard interrupts included; never waits.
+/// An object of type `T` in a cache of a [`Root`]. It may outlive the root.
+///
+/// Dropping it drops the `T`, and frees the memory by `kmemcg_free()`. Context of the drop: where
+/// `kmem_cache_free()` and the destructor of `T` may be called, hard interrupts included; does not wait. If
+/// it is leaked, the unload of `rust_kmemcg` waits forever.
 ///
 /// # Invariants
 ///
-/// Memory of a root, with a valid `T` that belongs to this value.
+/// The pointer is an object of a root, and points to a valid `T`. This value owns both.
 pub(crate) struct Object<T>(NonNull<T>);
 
-// SAFETY: Owns a `T`, and may be freed by any task.
+// SAFETY: It owns a `T`, and may be freed by any task.
 unsafe impl<T: Send> Send for Object<T> {}
 // SAFETY: As above.
 unsafe impl<T: Sync> Sync for Object<T> {}
@@ -291,23 +342,23 @@ impl<T> Deref for Object<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: Valid, by the type invariants.
+        // SAFETY: By the type invariants, it is valid.
         unsafe { self.0.as_ref() }
     }
 }
 
 impl<T> DerefMut for Object<T> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: Valid and this value's own, by the type invariants.
+        // SAFETY: By the type invariants, it is valid, and owned by this value.
         unsafe { self.0.as_mut() }
     }
 }
 
 impl<T> Drop for Object<T> {
     fn drop(&mut self) {
-        // SAFETY: Valid, by the type invariants; not used again.
+        // SAFETY: By the type invariants, it is valid. It is not used again.
         unsafe { ptr::drop_in_place(self.0.as_ptr()) };
-        // SAFETY: Memory of a root, by the type invariants; not used again.
+        // SAFETY: By the type invariants, it is an object of a root. It is not used again.
         unsafe { kmemcg_free(self.0.as_ptr().cast()) };
     }
 }
