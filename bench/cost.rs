@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What an allocation costs, and a free.
+//! Measures allocate and free.
 
 use crate::{
     abstractions::{context::Context, exec},
     cgroup::Cgroups,
     ffi,
+    fixture::{min_time_per_loop, time, wait_until, Fixture},
     protocol::{Group, HeldChild, Root},
-    world::{least, time, wait, World},
     Results,
 };
 use core::mem::MaybeUninit;
@@ -19,7 +19,7 @@ use kernel::{
     },
 };
 
-/// Pairs in a round: fewer instructions than between two ticks of the clock.
+/// Pairs in a measurement, so few that most measurements see no timer tick.
 const LOOPS: u32 = 400;
 
 #[inline(never)]
@@ -55,78 +55,93 @@ fn bulk<const N: usize>(child: &HeldChild, loops: u32) -> Result {
     Ok(())
 }
 
-/// One allocation and free of `size` bytes, in each of the ways.
-pub(crate) fn cost(world: &World, size: u32, results: &mut Results) -> Result {
-    let plain = world.plain(size, false)?;
-    let accounted = world.plain(size, true)?;
+/// Measures a pair of allocate and free of `size` bytes for each kind of cache and each way to find it.
+pub(crate) fn cost(fixture: &Fixture, size: u32, results: &mut Results) -> Result {
+    let plain = fixture.create_plain(size, false)?;
+    let accounted = fixture.create_plain(size, true)?;
     let mut add = |name: &str, cost: u64| results.add(fmt!("{name}.{size}"), cost);
-    add("plain", least(LOOPS, |loops| plain.pairs(loops))?)?;
-    add("account", least(LOOPS, |loops| accounted.pairs(loops))?)?;
+    add(
+        "plain",
+        min_time_per_loop(LOOPS, |loops| plain.pairs(loops))?,
+    )?;
+    add(
+        "account",
+        min_time_per_loop(LOOPS, |loops| accounted.pairs(loops))?,
+    )?;
     add(
         "plain_bulk16",
-        least(LOOPS / 16, |loops| plain.bulk(16, loops))?,
+        min_time_per_loop(LOOPS / 16, |loops| plain.bulk(16, loops))?,
     )?;
     add(
         "plain_bulk64",
-        least(LOOPS / 64, |loops| plain.bulk(64, loops))?,
+        min_time_per_loop(LOOPS / 64, |loops| plain.bulk(64, loops))?,
     )?;
 
-    let root = world.root(size)?;
-    let groups = world.groups(1)?;
+    let root = fixture.create_root(size)?;
+    let groups = fixture.create_groups(1)?;
     let group = groups.first().ok_or(EINVAL)?;
-    world.children(&root, &groups)?;
+    fixture.create_children(&root, &groups)?;
     let child = root.child(group).ok_or(EINVAL)?;
-    add("handle", least(LOOPS, |loops| handle_pairs(&child, loops))?)?;
+    add(
+        "handle",
+        min_time_per_loop(LOOPS, |loops| handle_pairs(&child, loops))?,
+    )?;
     add(
         "lookup",
-        least(LOOPS, |loops| lookup_pairs(&root, group, loops))?,
+        min_time_per_loop(LOOPS, |loops| lookup_pairs(&root, group, loops))?,
     )?;
     add(
         "bulk16",
-        least(LOOPS / 16, |loops| bulk::<16>(&child, loops))?,
+        min_time_per_loop(LOOPS / 16, |loops| bulk::<16>(&child, loops))?,
     )?;
     add(
         "bulk64",
-        least(LOOPS / 64, |loops| bulk::<64>(&child, loops))?,
+        min_time_per_loop(LOOPS / 64, |loops| bulk::<64>(&child, loops))?,
     )?;
     drop(child);
-    let cgroups = &world.cgroups;
+    let cgroups = &fixture.cgroups;
     cgroups.attach()?;
-    // A worker makes the child of our cgroup.
-    wait(|| {
+    // Wait until a worker has created the child of the task's cgroup.
+    wait_until(|| {
         root.alloc_for(&**cgroups, GFP_KERNEL)
             .is_ok_and(|object| object.child() != 0)
     })?;
     add(
         "current",
-        least(LOOPS, |loops| current_pairs(&root, cgroups, loops))?,
+        min_time_per_loop(LOOPS, |loops| current_pairs(&root, cgroups, loops))?,
     )?;
     cgroups.detach()?;
-    world.end(&root, &groups)?;
+    fixture.teardown(&root, &groups)?;
 
-    let root = ffi::Root::new(size)?;
-    let group = ffi::Group::new(0)?;
+    let root = ffi::TwinRoot::new(size)?;
+    let group = ffi::TwinGroup::new(0)?;
     let child = root.child(&group)?;
-    add("handle_c", least(LOOPS, |loops| child.pairs(loops))?)?;
+    add(
+        "handle_c",
+        min_time_per_loop(LOOPS, |loops| child.pairs(loops))?,
+    )?;
     add(
         "lookup_c",
-        least(LOOPS, |loops| root.lookups(&group, loops))?,
+        min_time_per_loop(LOOPS, |loops| root.lookups(&group, loops))?,
     )?;
-    add("current_c", least(LOOPS, |loops| root.currents(loops))?)?;
+    add(
+        "current_c",
+        min_time_per_loop(LOOPS, |loops| root.currents(loops))?,
+    )?;
     add(
         "bulk16_c",
-        least(LOOPS / 16, |loops| child.bulk(16, loops))?,
+        min_time_per_loop(LOOPS / 16, |loops| child.bulk(16, loops))?,
     )?;
     add(
         "bulk64_c",
-        least(LOOPS / 64, |loops| child.bulk(64, loops))?,
+        min_time_per_loop(LOOPS / 64, |loops| child.bulk(64, loops))?,
     )?;
     drop(group);
     drop(root);
     Ok(())
 }
 
-/// The time that `f` takes in a hard interrupt.
+/// Calls `f` with `value` in a hard interrupt, on PREEMPT_RT in a softirq, and returns what it returns.
 pub(crate) fn in_hardirq<T>(
     value: T,
     f: impl FnOnce(T) -> u64 + Send + Unpin + 'static,
@@ -135,20 +150,20 @@ where
     T: Send + Unpin + 'static,
 {
     let took = Arc::new(Atomic::<u64>::new(0), GFP_KERNEL)?;
-    let told = took.clone();
-    // There kmem_cache_free() is not legal in a hard interrupt.
+    let result = took.clone();
+    // On PREEMPT_RT kmem_cache_free() is not legal in a hard interrupt.
     let context = if cfg!(CONFIG_PREEMPT_RT) {
         Context::SoftIrq
     } else {
         Context::HardIrq
     };
-    exec::run(context, value, move |value| told.store(f(value), Relaxed))
+    exec::run(context, value, move |value| result.store(f(value), Relaxed))
         .map_err(|(error, _)| error)?;
     Ok(took.load(Relaxed))
 }
 
-/// As [`time`], for what cannot fail.
-pub(crate) fn took(f: impl FnOnce()) -> u64 {
+/// As [`time`], for a function that cannot fail.
+pub(crate) fn time_of(f: impl FnOnce()) -> u64 {
     time(|| {
         f();
         Ok(())
@@ -156,17 +171,17 @@ pub(crate) fn took(f: impl FnOnce()) -> u64 {
     .unwrap_or(0)
 }
 
-/// How often the last free of a child is measured.
+/// Number of measurements of the last free of a child. The minimum is the result.
 const LAST: usize = 12;
 
-/// A lookup where there are `count` groups, and the last free of some of them.
-pub(crate) fn groups(world: &World, count: u32, results: &mut Results) -> Result {
-    let root = world.root(96)?;
-    let groups = world.groups(count)?;
-    world.children(&root, &groups)?;
-    // One after the other: each pair is another group's.
+/// Measures a lookup among `count` groups; and a free, and the last free of a child, with as many groups.
+pub(crate) fn groups(fixture: &Fixture, count: u32, results: &mut Results) -> Result {
+    let root = fixture.create_root(96)?;
+    let groups = fixture.create_groups(count)?;
+    fixture.create_children(&root, &groups)?;
+    // Each pair is for the next group.
     let mut next = groups.iter().cycle();
-    let cost = least(LOOPS, |loops| {
+    let cost = min_time_per_loop(LOOPS, |loops| {
         for _ in 0..loops {
             let group = next.next().ok_or(EINVAL)?;
             drop(root.alloc(Some(group), GFP_KERNEL)?);
@@ -175,40 +190,40 @@ pub(crate) fn groups(world: &World, count: u32, results: &mut Results) -> Result
     })?;
     results.add(fmt!("groups.{count}"), cost)?;
 
-    // Less what the clock itself takes.
+    // What reading the clock takes is subtracted below.
     let mut clock = u64::MAX;
     let mut ordinary = u64::MAX;
     let mut last = u64::MAX;
     let mut last_c = u64::MAX;
     let mut ordinary_c = u64::MAX;
     for _ in 0..LAST {
-        clock = clock.min(in_hardirq((), |()| took(|| ()))?);
+        clock = clock.min(in_hardirq((), |()| time_of(|| ()))?);
     }
-    let lonely = world.groups(LAST as u32)?;
-    world.children(&root, &lonely)?;
+    let lonely = fixture.create_groups(LAST as u32)?;
+    fixture.create_children(&root, &lonely)?;
     for group in &lonely {
         let object = root.alloc(Some(group), GFP_KERNEL)?;
         let other = root.alloc(Some(group), GFP_KERNEL)?;
-        ordinary = ordinary.min(in_hardirq(other, |other| took(|| drop(other)))?);
-        world.kmemcg.offline_group(group)?;
+        ordinary = ordinary.min(in_hardirq(other, |other| time_of(|| drop(other)))?);
+        fixture.kmemcg.offline_group(group)?;
         let before = root.caches();
-        wait(|| object.is_exact())?;
-        last = last.min(in_hardirq(object, |object| took(|| drop(object)))?);
-        wait(|| root.caches() < before)?;
+        wait_until(|| object.is_exact())?;
+        last = last.min(in_hardirq(object, |object| time_of(|| drop(object)))?);
+        wait_until(|| root.caches() < before)?;
     }
     drop(lonely);
-    world.end(&root, &groups)?;
-    let twin = ffi::Root::new(96)?;
+    fixture.teardown(&root, &groups)?;
+    let twin = ffi::TwinRoot::new(96)?;
     for index in 0..LAST as u32 {
-        let group = ffi::Group::new(index)?;
+        let group = ffi::TwinGroup::new(index)?;
         let child = twin.child(&group)?;
         let object = child.alloc()?;
         let other = child.alloc()?;
-        ordinary_c = ordinary_c.min(in_hardirq(other, ffi::Object::free)?);
+        ordinary_c = ordinary_c.min(in_hardirq(other, ffi::TwinObject::free)?);
         drop(group);
-        wait(|| object.is_killed())?;
-        last_c = last_c.min(in_hardirq(object, ffi::Object::free)?);
-        wait(|| twin.left() == 0)?;
+        wait_until(|| object.is_killed())?;
+        last_c = last_c.min(in_hardirq(object, ffi::TwinObject::free)?);
+        wait_until(|| twin.left() == 0)?;
     }
     drop(twin);
     for (name, value) in [

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The half of the benchmark that is written in C, made safe: plain caches, and the twin.
+//! Wraps the half of the benchmark that is written in C: plain caches, and the twin, which is the protocol
+//! in C (`twin.c`).
+//!
+//! C header: `bench/loops.h`
 
 use core::ptr::NonNull;
 use kernel::{
@@ -10,36 +13,36 @@ use kernel::{
 };
 
 #[repr(C)]
-struct RawCache([u8; 0]);
+struct RawPlainCache([u8; 0]);
 #[repr(C)]
-struct RawRoot([u8; 0]);
+struct RawTwinRoot([u8; 0]);
 #[repr(C)]
-struct RawGroup([u8; 0]);
+struct RawTwinGroup([u8; 0]);
 #[repr(C)]
-struct RawChild([u8; 0]);
+struct RawTwinChild([u8; 0]);
 
 extern "C" {
-    fn bench_cache_create(number: c_uint, size: c_uint, account: bool) -> *mut RawCache;
-    fn bench_cache_destroy(cache: *mut RawCache);
-    fn bench_cache_use(cache: *mut RawCache) -> c_int;
-    fn bench_plain(cache: *mut RawCache, loops: c_uint) -> c_int;
-    fn bench_plain_bulk(cache: *mut RawCache, nr: c_uint, loops: c_uint) -> c_int;
+    fn bench_cache_create(number: c_uint, size: c_uint, account: bool) -> *mut RawPlainCache;
+    fn bench_cache_destroy(cache: *mut RawPlainCache);
+    fn bench_cache_use(cache: *mut RawPlainCache) -> c_int;
+    fn bench_plain(cache: *mut RawPlainCache, loops: c_uint) -> c_int;
+    fn bench_plain_bulk(cache: *mut RawPlainCache, nr: c_uint, loops: c_uint) -> c_int;
 
     fn twin_init() -> c_int;
     fn twin_exit();
-    fn twin_root_create(size: c_uint) -> *mut RawRoot;
-    fn twin_root_destroy(root: *mut RawRoot) -> c_int;
-    fn twin_group_create(index: u32) -> *mut RawGroup;
-    fn twin_group_offline(group: *mut RawGroup);
-    fn twin_child_create(root: *mut RawRoot, group: *mut RawGroup) -> *mut RawChild;
-    fn bench_twin_handle(child: *mut RawChild, loops: c_uint) -> c_int;
-    fn bench_twin_lookup(root: *mut RawRoot, group: *mut RawGroup, loops: c_uint) -> c_int;
-    fn bench_twin_current(root: *mut RawRoot, loops: c_uint) -> c_int;
-    fn bench_twin_bulk(child: *mut RawChild, nr: c_uint, loops: c_uint) -> c_int;
-    fn bench_twin_object(child: *mut RawChild) -> *mut c_void;
-    fn bench_twin_free(child: *mut RawChild, object: *mut c_void) -> u64;
-    fn bench_twin_is_atomic(child: *mut RawChild) -> bool;
-    fn bench_twin_left(root: *mut RawRoot) -> u32;
+    fn twin_root_create(size: c_uint) -> *mut RawTwinRoot;
+    fn twin_root_destroy(root: *mut RawTwinRoot) -> c_int;
+    fn twin_group_create(index: u32) -> *mut RawTwinGroup;
+    fn twin_group_offline(group: *mut RawTwinGroup);
+    fn twin_child_create(root: *mut RawTwinRoot, group: *mut RawTwinGroup) -> *mut RawTwinChild;
+    fn bench_twin_handle(child: *mut RawTwinChild, loops: c_uint) -> c_int;
+    fn bench_twin_lookup(root: *mut RawTwinRoot, group: *mut RawTwinGroup, loops: c_uint) -> c_int;
+    fn bench_twin_current(root: *mut RawTwinRoot, loops: c_uint) -> c_int;
+    fn bench_twin_bulk(child: *mut RawTwinChild, nr: c_uint, loops: c_uint) -> c_int;
+    fn bench_twin_object(child: *mut RawTwinChild) -> *mut c_void;
+    fn bench_twin_free(child: *mut RawTwinChild, object: *mut c_void) -> u64;
+    fn bench_twin_is_atomic(child: *mut RawTwinChild) -> bool;
+    fn bench_twin_left(root: *mut RawTwinRoot) -> u32;
 
     fn bench_parallel(
         f: unsafe extern "C" fn(*const c_void, c_uint) -> c_int,
@@ -49,18 +52,18 @@ extern "C" {
     ) -> u64;
 }
 
-/// A `kmem_cache` without a protocol.
-pub(crate) struct Plain(NonNull<RawCache>);
+/// A `kmem_cache` without the protocol.
+pub(crate) struct PlainCache(NonNull<RawPlainCache>);
 
-// SAFETY: Caches may be used from any thread.
-unsafe impl Send for Plain {}
-// SAFETY: As above.
-unsafe impl Sync for Plain {}
+// SAFETY: A cache may be used from any thread.
+unsafe impl Send for PlainCache {}
+// SAFETY: As above, and concurrently.
+unsafe impl Sync for PlainCache {}
 
-impl Plain {
-    /// Its name is made of `number`, which must not be in use.
+impl PlainCache {
+    /// Creates a cache, whose name contains `number`. No other cache may have the same.
     pub(crate) fn new(number: u32, size: u32, account: bool) -> Result<Self> {
-        // SAFETY: Takes numbers only.
+        // SAFETY: It takes no pointers.
         let cache = unsafe { bench_cache_create(number, size, account) };
         NonNull::new(cache).map(Self).ok_or(ENOMEM)
     }
@@ -71,110 +74,113 @@ impl Plain {
         to_result(unsafe { bench_cache_use(self.0.as_ptr()) })
     }
 
+    /// Allocates and frees an object, `loops` times.
     pub(crate) fn pairs(&self, loops: u32) -> Result {
         // SAFETY: The cache is alive.
         to_result(unsafe { bench_plain(self.0.as_ptr(), loops) })
     }
 
-    /// `nr` is at most 64.
+    /// Allocates and frees `nr` objects in bulk, at most 64, `loops` times.
     pub(crate) fn bulk(&self, nr: u32, loops: u32) -> Result {
         // SAFETY: The cache is alive.
         to_result(unsafe { bench_plain_bulk(self.0.as_ptr(), nr.min(64), loops) })
     }
 }
 
-impl Drop for Plain {
+impl Drop for PlainCache {
     fn drop(&mut self) {
-        // SAFETY: Alive, without objects, and not used again.
+        // SAFETY: The cache is alive, has no objects, and is not used again.
         unsafe { bench_cache_destroy(self.0.as_ptr()) };
     }
 }
 
-/// The twin's workqueue; there is one at a time, as long as the module is there.
-pub(crate) struct Twin(());
+/// The workqueue of the twin. The module creates one value.
+pub(crate) struct TwinQueue(());
 
-impl Twin {
+impl TwinQueue {
     pub(crate) fn new() -> Result<Self> {
-        // SAFETY: Called by the module's init only.
+        // SAFETY: Only the init of the module calls this, once.
         to_result(unsafe { twin_init() })?;
         Ok(Self(()))
     }
 }
 
-impl Drop for Twin {
+impl Drop for TwinQueue {
     fn drop(&mut self) {
-        // SAFETY: The roots are gone: they borrow `self` through the module.
+        // SAFETY: There are no roots: a measurement drops those that it has created, and the module drops the
+        // control folder, which waits for measurements, before this.
         unsafe { twin_exit() };
     }
 }
 
-/// A root of the twin. Dropping it waits until its children have gone.
-pub(crate) struct Root(NonNull<RawRoot>);
+/// A root of the twin. Dropping it waits until its children are destroyed.
+pub(crate) struct TwinRoot(NonNull<RawTwinRoot>);
 
-/// A group of the twin; offline when it is dropped.
-pub(crate) struct Group(NonNull<RawGroup>);
+/// A group of the twin. Dropping it takes it offline.
+pub(crate) struct TwinGroup(NonNull<RawTwinGroup>);
 
-/// A child of the twin. It is alive as long as its group is online, and then as long as an object.
+/// A child of the twin. It is alive while its group is online, and then while it has an object.
 #[derive(Clone, Copy)]
-pub(crate) struct Child(NonNull<RawChild>);
+pub(crate) struct TwinChild(NonNull<RawTwinChild>);
 
-/// An object of the twin's.
-pub(crate) struct Object {
-    child: Child,
+/// An object of the twin.
+pub(crate) struct TwinObject {
+    child: TwinChild,
     memory: *mut c_void,
 }
 
-// SAFETY: May be used from any thread.
-unsafe impl Send for Root {}
-// SAFETY: May be used from any thread.
-unsafe impl Send for Group {}
-// SAFETY: May be used from any thread.
-unsafe impl Send for Child {}
-// SAFETY: May be used from any thread.
-unsafe impl Sync for Child {}
-// SAFETY: May be freed anywhere.
-unsafe impl Send for Object {}
+// SAFETY: A root may be used from any thread.
+unsafe impl Send for TwinRoot {}
+// SAFETY: A group may be used from any thread.
+unsafe impl Send for TwinGroup {}
+// SAFETY: A child may be used from any thread.
+unsafe impl Send for TwinChild {}
+// SAFETY: As above, and concurrently.
+unsafe impl Sync for TwinChild {}
+// SAFETY: An object may be freed by any thread.
+unsafe impl Send for TwinObject {}
 
-impl Root {
+impl TwinRoot {
     pub(crate) fn new(size: u32) -> Result<Self> {
         // SAFETY: Takes a number only.
         let root = unsafe { twin_root_create(size) };
         NonNull::new(root).map(Self).ok_or(ENOMEM)
     }
 
-    pub(crate) fn child(&self, group: &Group) -> Result<Child> {
+    /// Creates the child of `group`.
+    pub(crate) fn child(&self, group: &TwinGroup) -> Result<TwinChild> {
         // SAFETY: Both are alive.
         let child = unsafe { twin_child_create(self.0.as_ptr(), group.0.as_ptr()) };
-        NonNull::new(child).map(Child).ok_or(ENOMEM)
+        NonNull::new(child).map(TwinChild).ok_or(ENOMEM)
     }
 
+    /// Number of children that are not destroyed yet.
     pub(crate) fn left(&self) -> u32 {
-        // SAFETY: Alive.
+        // SAFETY: The root is alive.
         unsafe { bench_twin_left(self.0.as_ptr()) }
     }
 
-    pub(crate) fn lookups(&self, group: &Group, loops: u32) -> Result {
-        // SAFETY: Both are alive, and so the child, if there is one.
+    /// Allocates and frees an object for `group`, `loops` times.
+    pub(crate) fn lookups(&self, group: &TwinGroup, loops: u32) -> Result {
+        // SAFETY: Both are alive. The child, if there is one, is alive while the group is online.
         to_result(unsafe { bench_twin_lookup(self.0.as_ptr(), group.0.as_ptr(), loops) })
     }
-}
 
-impl Root {
-    /// For the cgroup of the current task: each group that the task makes is that.
+    /// The same for the cgroup of the current task. The last group that was created stands for it.
     pub(crate) fn currents(&self, loops: u32) -> Result {
-        // SAFETY: Alive, and so are the groups that can be found, and their children.
+        // SAFETY: The root is alive, and so are the groups that a lookup finds, and their children.
         to_result(unsafe { bench_twin_current(self.0.as_ptr(), loops) })
     }
 }
 
-impl Drop for Root {
+impl Drop for TwinRoot {
     fn drop(&mut self) {
-        // SAFETY: Alive, and not used again. The caller has no group and no object of it.
+        // SAFETY: The root is alive, and not used again. The benchmark has dropped its groups and objects.
         let _ = unsafe { twin_root_destroy(self.0.as_ptr()) };
     }
 }
 
-impl Group {
+impl TwinGroup {
     pub(crate) fn new(index: u32) -> Result<Self> {
         // SAFETY: Takes a number only.
         let group = unsafe { twin_group_create(index) };
@@ -182,68 +188,75 @@ impl Group {
     }
 }
 
-impl Drop for Group {
+impl Drop for TwinGroup {
     fn drop(&mut self) {
-        // SAFETY: Alive, and not used again.
+        // SAFETY: The group is alive, and not used again.
         unsafe { twin_group_offline(self.0.as_ptr()) };
     }
 }
 
-impl Child {
+impl TwinChild {
+    /// Allocates and frees an object, `loops` times.
     pub(crate) fn pairs(self, loops: u32) -> Result {
-        // SAFETY: The benchmark does this while the group is online.
+        // SAFETY: The benchmark calls this while the group is online.
         to_result(unsafe { bench_twin_handle(self.0.as_ptr(), loops) })
     }
 
+    /// Allocates and frees `nr` objects in bulk, at most 64, `loops` times.
     pub(crate) fn bulk(self, nr: u32, loops: u32) -> Result {
         // SAFETY: As above.
         to_result(unsafe { bench_twin_bulk(self.0.as_ptr(), nr.min(64), loops) })
     }
 
-    pub(crate) fn alloc(self) -> Result<Object> {
+    /// Allocates an object.
+    pub(crate) fn alloc(self) -> Result<TwinObject> {
         // SAFETY: As above.
         let memory = unsafe { bench_twin_object(self.0.as_ptr()) };
         if memory.is_null() {
             return Err(ENOMEM);
         }
-        Ok(Object {
+        Ok(TwinObject {
             child: self,
             memory,
         })
     }
 }
 
-impl Object {
-    /// Is its child waiting for the last object?
+impl TwinObject {
+    /// Was the child killed, and is its count exact? Then freeing the last object releases it.
     pub(crate) fn is_killed(&self) -> bool {
         // SAFETY: The object keeps the child alive.
         unsafe { bench_twin_is_atomic(self.child.0.as_ptr()) }
     }
 
-    /// Frees it, and says how long that took.
+    /// Frees the object, and returns how long that took, in nanoseconds.
     pub(crate) fn free(self) -> u64 {
-        // SAFETY: Its child's, and not used again.
+        // SAFETY: The object is of this child, and is not used again.
         unsafe { bench_twin_free(self.child.0.as_ptr(), self.memory) }
     }
 }
 
-/// Calls `f` on so many CPUs at once, with the number of loops; returns how long that took.
+/// Calls `f` with `loops` on `cpus` CPUs at once. Returns how long that took, in nanoseconds.
+///
+/// # Errors
+///
+/// `EOPNOTSUPP`: there are not so many CPUs.
 pub(crate) fn parallel<F: Fn(u32) -> Result + Sync>(f: &F, loops: u32, cpus: u32) -> Result<u64> {
     /// # Safety
     ///
-    /// `f` is an `F`.
+    /// `f` points to an `F`.
     unsafe extern "C" fn call<F: Fn(u32) -> Result + Sync>(
         f: *const c_void,
         loops: c_uint,
     ) -> c_int {
-        // SAFETY: An `F`, says the caller; `parallel()` waits for us.
+        // SAFETY: By the safety requirement. The `F` is alive: `parallel()` waits for this call.
         match unsafe { &*f.cast::<F>() }(loops) {
             Ok(()) => 0,
             Err(error) => error.to_errno(),
         }
     }
     let arg: *const F = f;
-    // SAFETY: `f` outlives the call, which waits for those that it has started.
+    // SAFETY: `arg` points to an `F`, which outlives the call: C waits for the work that it queues.
     match unsafe { bench_parallel(call::<F>, arg.cast(), loops, cpus) } {
         0 => Err(EOPNOTSUPP),
         nanoseconds => Ok(nanoseconds),

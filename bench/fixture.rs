@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Roots, groups and children to measure with.
+//! The fixture of the benchmark: creates roots, groups and children, and measures time.
 
 use crate::{
     abstractions::{kmem_cache::Options, unload},
     cgroup::Cgroups,
-    ffi::Plain,
+    ffi::PlainCache,
     protocol::{Group, Kmemcg, Root},
 };
 use core::alloc::Layout;
@@ -19,64 +19,65 @@ use kernel::{
     time::{delay::fsleep, Delta, Instant, Monotonic},
 };
 
-/// How often a cost is measured; the least counts.
+/// Number of measurements of a cost. The minimum is the result.
 const ROUNDS: u32 = 40;
 
+/// The roots, groups and cgroups of the benchmark, and the names that it gives them.
 #[pin_data]
-pub(crate) struct World {
+pub(crate) struct Fixture {
     pub(crate) cgroups: Arc<Cgroups>,
     pub(crate) kmemcg: Arc<Kmemcg>,
-    names: Atomic<u64>,
+    next: Atomic<u64>,
 }
 
-impl World {
+impl Fixture {
     pub(crate) fn new(module: &unload::Handle) -> impl PinInit<Self, Error> + '_ {
         let kmemcg = Arc::pin_init(Kmemcg::new(module), GFP_KERNEL);
         try_pin_init!(Self {
             kmemcg: kmemcg?,
             cgroups: Arc::pin_init(Cgroups::new(kmemcg, module), GFP_KERNEL)?,
-            names: Atomic::new(1),
+            next: Atomic::new(1),
         })
     }
 
-    /// A number that was not used before.
-    pub(crate) fn number(&self) -> u64 {
-        self.names.fetch_add(1, Relaxed)
+    /// Returns a number that it has not returned before.
+    pub(crate) fn unique_number(&self) -> u64 {
+        self.next.fetch_add(1, Relaxed)
     }
 
     fn name(&self) -> Result<CString> {
-        CString::try_from_fmt(fmt!("b{}", self.number()))
+        CString::try_from_fmt(fmt!("b{}", self.unique_number()))
     }
 
-    /// A root for objects of `size` bytes.
-    pub(crate) fn root(&self, size: u32) -> Result<Arc<Root>> {
+    /// Creates a root for objects of `size` bytes.
+    pub(crate) fn create_root(&self, size: u32) -> Result<Arc<Root>> {
         let layout = Layout::from_size_align(size as usize, 8).map_err(|_| EINVAL)?;
         let name = self.name()?;
         self.kmemcg
             .create_root(name.to_str().map_err(|_| EINVAL)?, layout, Options::new())
     }
 
-    pub(crate) fn group(&self) -> Result<Arc<Group>> {
+    pub(crate) fn create_group(&self) -> Result<Arc<Group>> {
         let name = self.name()?;
         self.kmemcg
             .create_group(name.to_str().map_err(|_| EINVAL)?, None)
     }
 
-    pub(crate) fn groups(&self, count: u32) -> Result<KVVec<Arc<Group>>> {
+    pub(crate) fn create_groups(&self, count: u32) -> Result<KVVec<Arc<Group>>> {
         let mut groups = KVVec::with_capacity(count as usize, GFP_KERNEL)?;
         for _ in 0..count {
-            groups.push(self.group()?, GFP_KERNEL)?;
+            groups.push(self.create_group()?, GFP_KERNEL)?;
         }
         Ok(groups)
     }
 
-    /// Lets a worker make the child of each group, and waits for them.
-    pub(crate) fn children(&self, root: &Arc<Root>, groups: &[Arc<Group>]) -> Result {
+    /// Has a worker create the child of each group, and waits for it.
+    pub(crate) fn create_children(&self, root: &Arc<Root>, groups: &[Arc<Group>]) -> Result {
         let before = root.stats().creations.get();
         for group in groups {
             drop(root.alloc(Some(group), GFP_KERNEL)?);
         }
-        wait(|| root.stats().creations.get() - before >= groups.len() as u64)?;
+        wait_until(|| root.stats().creations.get() - before >= groups.len() as u64)?;
         for group in groups {
             let object = root.alloc(Some(group), GFP_KERNEL)?;
             if object.child() == 0 {
@@ -86,22 +87,22 @@ impl World {
         Ok(())
     }
 
-    /// Takes the groups offline, destroys the root, and says that its caches are gone.
-    pub(crate) fn end(&self, root: &Arc<Root>, groups: &[Arc<Group>]) -> Result {
+    /// Takes the groups offline, waits until their children are destroyed, and destroys the root.
+    pub(crate) fn teardown(&self, root: &Arc<Root>, groups: &[Arc<Group>]) -> Result {
         for group in groups {
             self.kmemcg.offline_group(group)?;
         }
-        wait(|| root.caches() == 1)?;
+        wait_until(|| root.caches() == 1)?;
         self.kmemcg.destroy_root(root)
     }
 
-    pub(crate) fn plain(&self, size: u32, account: bool) -> Result<Plain> {
-        Plain::new(self.number() as u32, size, account)
+    pub(crate) fn create_plain(&self, size: u32, account: bool) -> Result<PlainCache> {
+        PlainCache::new(self.unique_number() as u32, size, account)
     }
 }
 
-/// Waits until `done`; `ETIMEDOUT` after ten minutes.
-pub(crate) fn wait(mut done: impl FnMut() -> bool) -> Result {
+/// Sleeps until `done` returns true; `ETIMEDOUT` after ten minutes.
+pub(crate) fn wait_until(mut done: impl FnMut() -> bool) -> Result {
     for _ in 0..600_000 {
         if done() {
             return Ok(());
@@ -111,17 +112,16 @@ pub(crate) fn wait(mut done: impl FnMut() -> bool) -> Result {
     Err(ETIMEDOUT)
 }
 
-/// The time that `f` takes, in nanoseconds.
+/// Returns the time that `f` takes, in nanoseconds.
 pub(crate) fn time(f: impl FnOnce() -> Result) -> Result<u64> {
     let begin = Instant::<Monotonic>::now();
     f()?;
     Ok(begin.elapsed().as_nanos() as u64)
 }
 
-/// The least time that one of `loops` takes, in thousandths of a nanosecond.
-pub(crate) fn least(loops: u32, mut f: impl FnMut(u32) -> Result) -> Result<u64> {
-    // Fills what is allocated from; and what the making of all that has left to be done in the background
-    // is done then.
+/// Returns the minimum time that one of `loops` in `f` takes, in thousandths of a nanosecond.
+pub(crate) fn min_time_per_loop(loops: u32, mut f: impl FnMut(u32) -> Result) -> Result<u64> {
+    // Fill the sheaves and slabs, and let work that the creation of the caches has queued finish.
     f(loops)?;
     fsleep(Delta::from_millis(200));
     let mut least = u64::MAX;
@@ -131,35 +131,35 @@ pub(crate) fn least(loops: u32, mut f: impl FnMut(u32) -> Result) -> Result<u64>
     Ok(least * 1000 / u64::from(loops))
 }
 
-/// What is there while somebody measures how much memory it takes.
+/// What the measurement `keep` keeps, so that its memory can be measured.
 pub(crate) struct Kept {
-    _caches: KVVec<Plain>,
-    children: Option<Children>,
+    _caches: KVVec<PlainCache>,
+    groups: Option<RootWithGroups>,
 }
 
-struct Children {
+struct RootWithGroups {
     root: Arc<Root>,
     groups: KVVec<Arc<Group>>,
 }
 
 impl Kept {
-    pub(crate) fn new(world: &World, kind: &str, number: u32) -> Result<Self> {
+    pub(crate) fn new(fixture: &Fixture, kind: &str, number: u32) -> Result<Self> {
         let mut caches = KVVec::new();
-        let mut children = None;
+        let mut kept_groups = None;
         match kind {
             "nothing" => (),
             "groups" | "children" => {
-                let root = world.root(96)?;
-                let groups = world.groups(number)?;
+                let root = fixture.create_root(96)?;
+                let groups = fixture.create_groups(number)?;
                 if kind == "children" {
-                    world.children(&root, &groups)?;
+                    fixture.create_children(&root, &groups)?;
                 }
-                children = Some(Children { root, groups });
+                kept_groups = Some(RootWithGroups { root, groups });
             }
             "caches" => {
                 caches.reserve(number as usize, GFP_KERNEL)?;
                 for _ in 0..number {
-                    let cache = world.plain(96, false)?;
+                    let cache = fixture.create_plain(96, false)?;
                     cache.touch()?;
                     caches.push(cache, GFP_KERNEL)?;
                 }
@@ -168,14 +168,14 @@ impl Kept {
         }
         Ok(Self {
             _caches: caches,
-            children,
+            groups: kept_groups,
         })
     }
 
-    /// Gives it up, and waits until it is gone.
-    pub(crate) fn end(self, world: &World) -> Result {
-        match &self.children {
-            Some(children) => world.end(&children.root, &children.groups),
+    /// Destroys it, and waits until it is destroyed.
+    pub(crate) fn teardown(self, fixture: &Fixture) -> Result {
+        match &self.groups {
+            Some(kept) => fixture.teardown(&kept.root, &kept.groups),
             None => Ok(()),
         }
     }

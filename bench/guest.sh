@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=busybox
-# Runs in the virtual machine of scripts/bench: measures what is named, and prints each result on a
-# line "bench: NAME VALUE".
+# The part of scripts/bench that runs in the virtual machine: carries out each measurement, and prints
+# each result on a line "bench: NAME VALUE".
 #
 # guest.sh MODULE MEASUREMENT...
 
@@ -12,16 +12,16 @@ control=/sys/kernel/debug/rust_kmemcg_bench
 
 fail() { echo "bench failed: $*"; exit 1; }
 
-# Bytes of slab memory in use, of caches that are not ours.
+# Prints the bytes of slab memory in use, those of the module's and the benchmark's own caches excluded.
 slab_bytes() {
 	awk '/^slabinfo|^#|^kmemcg:|^bench:|^twin:/ { next } { bytes += $2 * $4 } END { printf "%d\n", bytes }' /proc/slabinfo
 }
 
-# keep KIND NUMBER: what one of so many takes.
+# keep KIND NUMBER: prints the slab memory that one of NUMBER takes.
 keep() {
 	local slab
 	echo 3 >/proc/sys/vm/drop_caches
-	# What RCU has still to free is freed then.
+	# Let RCU callbacks free what they have to.
 	sleep 2
 	slab=$(slab_bytes)
 	echo "keep $1 $2" >$control/run || fail "keep $1 $2"
@@ -30,7 +30,7 @@ keep() {
 	echo "keep nothing" >$control/run || fail "keep nothing"
 }
 
-# Who allocates is in a memory cgroup, and not the root of them.
+# Allocate in a memory cgroup other than the root.
 echo +memory >/sys/fs/cgroup/cgroup.subtree_control || fail "no memory controller"
 mkdir /sys/fs/cgroup/bench || fail "no cgroup"
 echo $$ >/sys/fs/cgroup/bench/cgroup.procs || fail "not in the cgroup"

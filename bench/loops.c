@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The loops in C, and loops on several CPUs. */
+/* The loops that are measured in C, and bench_parallel(), which runs a loop on several CPUs. */
 
 #include <linux/cpumask.h>
 #include <linux/ktime.h>
@@ -20,7 +20,7 @@ void bench_cache_destroy(struct kmem_cache *cache)
 	kmem_cache_destroy(cache);
 }
 
-/* One object, as a child has had. */
+/* Allocates and frees one object, so that the cache has a slab, like a child that has served. */
 int bench_cache_use(struct kmem_cache *cache)
 {
 	return bench_plain(cache, 1);
@@ -105,7 +105,7 @@ void *bench_twin_object(struct twin_child *child)
 	return twin_child_alloc(child, GFP_ATOMIC);
 }
 
-/* Returns how long it took. */
+/* Frees an object and returns how long that took, in nanoseconds. */
 u64 bench_twin_free(struct twin_child *child, void *object)
 {
 	u64 begin = ktime_get_ns();
@@ -114,7 +114,7 @@ u64 bench_twin_free(struct twin_child *child, void *object)
 	return ktime_get_ns() - begin;
 }
 
-/* Has the kill been seen by all, so that the next put may be the last? */
+/* Was the child killed, and is its count in atomic mode? Then the last put releases it. */
 bool bench_twin_is_atomic(struct twin_child *child)
 {
 	return READ_ONCE(child->stage) == TWIN_KILLED &&
@@ -145,11 +145,14 @@ static void bench_run_work(struct work_struct *work)
 		cpu_relax();
 	run->begin = ktime_get_ns();
 	if (run->fn(run->arg, run->loops))
-		pr_err("a loop has failed\n");
+		pr_err("loop failed\n");
 	run->end = ktime_get_ns();
 }
 
-/* Runs a loop on several CPUs at once; returns the time from the first begin to the last end. */
+/*
+ * Runs a loop on several CPUs at once. Returns the time from the first start to the last end, in
+ * nanoseconds, or 0 if there are not so many CPUs.
+ */
 u64 bench_parallel(bench_fn fn, const void *arg, unsigned int loops, unsigned int cpus)
 {
 	struct bench_run runs[2];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the Rust half of the benchmark calls; ffi.rs declares the same. */
+/* The C functions that the Rust half of the benchmark calls. Keep ffi.rs in sync. */
 #ifndef _KMEMCG_BENCH_LOOPS_H
 #define _KMEMCG_BENCH_LOOPS_H
 

@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Allocate and free on both CPUs.
+//! Measures allocate and free on one CPU and on two at once.
 
-use crate::{ffi, world::World, Results};
+use crate::{ffi, fixture::Fixture, Results};
 use kernel::prelude::*;
 
-/// The ways take turns; of each the least time counts.
+/// Number of measurements of each kind of cache, in turns. The minimum is the result.
 const ROUNDS: u32 = 150;
 
-/// `loops` pairs on one CPU, and on each of both.
-pub(crate) fn parallel(world: &World, loops: u32, results: &mut Results) -> Result {
-    let plain = world.plain(96, false)?;
-    let root = world.root(96)?;
-    let groups = world.groups(1)?;
+/// Measures `loops` pairs on one CPU, and on each of two.
+pub(crate) fn parallel(fixture: &Fixture, loops: u32, results: &mut Results) -> Result {
+    let plain = fixture.create_plain(96, false)?;
+    let root = fixture.create_root(96)?;
+    let groups = fixture.create_groups(1)?;
     let group = groups.first().ok_or(EINVAL)?;
-    world.children(&root, &groups)?;
+    fixture.create_children(&root, &groups)?;
     let child = root.child(group).ok_or(EINVAL)?;
-    let twin = ffi::Root::new(96)?;
-    let twin_group = ffi::Group::new(0)?;
+    let twin = ffi::TwinRoot::new(96)?;
+    let twin_group = ffi::TwinGroup::new(0)?;
     let twin_child = twin.child(&twin_group)?;
 
     let plain_pairs = |loops| plain.pairs(loops);
@@ -48,5 +48,5 @@ pub(crate) fn parallel(world: &World, loops: u32, results: &mut Results) -> Resu
     drop(child);
     drop(twin_group);
     drop(twin);
-    world.end(&root, &groups)
+    fixture.teardown(&root, &groups)
 }

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What it costs to get rid of caches.
+//! Measures offline, release and destruction of caches.
 
 use crate::{
     ffi,
-    world::{time, wait, World},
+    fixture::{time, wait_until, Fixture},
     Results,
 };
 use kernel::prelude::*;
 
-/// How often it is measured; the least counts. Of many children the rest of the machine is a smaller part.
+/// Number of measurements, of which the minimum is the result. With many children the noise of the machine
+/// is a smaller part of it.
 const fn rounds(count: u32) -> u32 {
     if count < 100 {
         30
@@ -18,30 +19,30 @@ const fn rounds(count: u32) -> u32 {
     }
 }
 
-/// A group with `count` children, one in each root, goes offline.
-pub(crate) fn offline(world: &World, count: u32, results: &mut Results) -> Result {
+/// Measures the offline of a group with `count` children, one in each root; the same for the twin.
+pub(crate) fn offline(fixture: &Fixture, count: u32, results: &mut Results) -> Result {
     let mut least = u64::MAX;
     let mut least_c = u64::MAX;
     for _ in 0..rounds(count) {
-        let groups = world.groups(1)?;
+        let groups = fixture.create_groups(1)?;
         let group = groups.first().ok_or(EINVAL)?;
         let mut roots = KVec::new();
         for _ in 0..count {
-            roots.push(world.root(96)?, GFP_KERNEL)?;
+            roots.push(fixture.create_root(96)?, GFP_KERNEL)?;
         }
         for root in roots.iter() {
-            world.children(root, &groups)?;
+            fixture.create_children(root, &groups)?;
         }
-        least = least.min(time(|| world.kmemcg.offline_group(group))?);
+        least = least.min(time(|| fixture.kmemcg.offline_group(group))?);
         for root in roots.iter() {
-            wait(|| root.caches() == 1)?;
-            world.kmemcg.destroy_root(root)?;
+            wait_until(|| root.caches() == 1)?;
+            fixture.kmemcg.destroy_root(root)?;
         }
 
-        let group = ffi::Group::new(0)?;
+        let group = ffi::TwinGroup::new(0)?;
         let mut roots = KVec::new();
         for _ in 0..count {
-            let root = ffi::Root::new(96)?;
+            let root = ffi::TwinRoot::new(96)?;
             root.child(&group)?.pairs(1)?;
             roots.push(root, GFP_KERNEL)?;
         }
@@ -55,11 +56,11 @@ pub(crate) fn offline(world: &World, count: u32, results: &mut Results) -> Resul
     results.add(fmt!("offline_c.{count}"), least_c * 1000)
 }
 
-/// `count` caches are destroyed one after the other.
-pub(crate) fn destroy(world: &World, count: u32, results: &mut Results) -> Result {
+/// Measures the destruction of `count` plain caches one after the other.
+pub(crate) fn destroy(fixture: &Fixture, count: u32, results: &mut Results) -> Result {
     let mut serial = u64::MAX;
     for _ in 0..rounds(count) {
-        let caches = caches(world, count)?;
+        let caches = caches(fixture, count)?;
         serial = serial.min(time(|| {
             drop(caches);
             Ok(())
@@ -68,57 +69,59 @@ pub(crate) fn destroy(world: &World, count: u32, results: &mut Results) -> Resul
     results.add(fmt!("destroy.{count}"), serial * 1000)
 }
 
-fn caches(world: &World, count: u32) -> Result<KVVec<ffi::Plain>> {
+/// Creates `count` plain caches, each of which has had an object.
+fn caches(fixture: &Fixture, count: u32) -> Result<KVVec<ffi::PlainCache>> {
     let mut caches = KVVec::with_capacity(count as usize, GFP_KERNEL)?;
     for _ in 0..count {
-        let cache = world.plain(96, false)?;
+        let cache = fixture.create_plain(96, false)?;
         cache.touch()?;
         caches.push(cache, GFP_KERNEL)?;
     }
     Ok(caches)
 }
 
-/// `count` groups, with a child each, go offline, and the caches go; and as many caches are destroyed
-/// one after the other.
-pub(crate) fn release(world: &World, count: u32, results: &mut Results) -> Result {
-    let root = world.root(96)?;
-    let groups = world.groups(count)?;
-    world.children(&root, &groups)?;
+/// Measures the release of `count` children, from the offline of their groups until the caches are
+/// destroyed; the destruction of a root with as many; the release for the twin; and the destruction of as
+/// many plain caches one after the other.
+pub(crate) fn release(fixture: &Fixture, count: u32, results: &mut Results) -> Result {
+    let root = fixture.create_root(96)?;
+    let groups = fixture.create_groups(count)?;
+    fixture.create_children(&root, &groups)?;
     let released = time(|| {
         for group in &groups {
-            world.kmemcg.offline_group(group)?;
+            fixture.kmemcg.offline_group(group)?;
         }
-        wait(|| root.caches() == 1)
+        wait_until(|| root.caches() == 1)
     })?;
     drop(groups);
-    world.kmemcg.destroy_root(&root)?;
+    fixture.kmemcg.destroy_root(&root)?;
     results.add(fmt!("release.{count}"), released * 1000)?;
 
-    let root = world.root(96)?;
-    let groups = world.groups(count)?;
-    world.children(&root, &groups)?;
-    let destroyed = time(|| world.kmemcg.destroy_root(&root))?;
+    let root = fixture.create_root(96)?;
+    let groups = fixture.create_groups(count)?;
+    fixture.create_children(&root, &groups)?;
+    let destroyed = time(|| fixture.kmemcg.destroy_root(&root))?;
     for group in &groups {
-        world.kmemcg.offline_group(group)?;
+        fixture.kmemcg.offline_group(group)?;
     }
     drop(groups);
     results.add(fmt!("destroy_root.{count}"), destroyed * 1000)?;
 
-    let root = ffi::Root::new(96)?;
+    let root = ffi::TwinRoot::new(96)?;
     let mut groups = KVVec::with_capacity(count as usize, GFP_KERNEL)?;
     for index in 0..count {
-        let group = ffi::Group::new(index)?;
+        let group = ffi::TwinGroup::new(index)?;
         root.child(&group)?.pairs(1)?;
         groups.push(group, GFP_KERNEL)?;
     }
     let released = time(|| {
         drop(groups);
-        wait(|| root.left() == 0)
+        wait_until(|| root.left() == 0)
     })?;
     drop(root);
     results.add(fmt!("release_c.{count}"), released * 1000)?;
 
-    let caches = caches(world, count)?;
+    let caches = caches(fixture, count)?;
     let serial = time(|| {
         drop(caches);
         Ok(())

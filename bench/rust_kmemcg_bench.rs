@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the protocol costs.
+//! Measures what the protocol costs.
 //!
-//! In debugfs, the folder `rust_kmemcg_bench`: a measurement that is written to `run`, with its
-//! argument, is carried out; `result` has what came out, a name and a value on each line. Times are in
-//! thousandths of a nanosecond for one operation: in a machine whose clock counts instructions
-//! (`scripts/vm --icount`), thousandths of an instruction.
+//! The folder `rust_kmemcg_bench` in debugfs has two files. Writing a measurement and its argument to
+//! `run` carries it out; reading `result` returns its results, a name and a value on each line. Times
+//! are in thousandths of a nanosecond for one operation; in a machine whose clock counts instructions
+//! (`scripts/vm --icount`) that is thousandths of an instruction.
 //!
-//! | measurement | what |
+//! | measurement | what is measured |
 //! |---|---|
 //! | `cost SIZE` | allocate and free: `handle`, `lookup` (by a group), `current` (the task's cgroup), in bulk |
-//! | `groups N` | `lookup` and the last free with so many groups |
-//! | `offline N` | group offline with so many children |
-//! | `destroy N` | so many plain caches destroyed one after the other |
-//! | `release N` | so many caches released, and destroyed one after the other |
-//! | `parallel N` | alloc and free on both CPUs, N pairs each |
-//! | `keep groups N`, `keep children N`, `keep caches N`, `keep nothing` | for who measures memory |
+//! | `groups N` | `lookup` and the last free with N groups |
+//! | `offline N` | offline of a group with N children |
+//! | `destroy N` | N plain caches destroyed one after the other |
+//! | `release N` | N children released, and N plain caches destroyed one after the other |
+//! | `parallel N` | N pairs of allocate and free on one CPU, and on each of two |
+//! | `keep groups N`, `keep children N`, `keep caches N`, `keep nothing` | nothing: each keeps what it names, for `guest.sh` to measure the memory |
 //!
-//! `scripts/bench` does all that and compares.
+//! `scripts/bench` runs all of them and compares the results.
 
 #![allow(missing_docs)]
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
@@ -35,31 +35,31 @@ pub mod protocol;
 
 mod cost;
 mod ffi;
+mod fixture;
 mod parallel;
 mod release;
-mod world;
 
 use abstractions::{
     debugfs::{File, Folder},
     unload,
 };
+use fixture::{Fixture, Kept};
 use kernel::{
     prelude::*,
     seq_print,
     str::CString,
     sync::{new_mutex, Arc, Mutex},
 };
-use world::{Kept, World};
 
 module! {
     type: RustKmemcgBench,
     name: "rust_kmemcg_bench",
     authors: ["The rust_kmemcg developers"],
-    description: "What rust_kmemcg costs",
+    description: "Benchmark of rust_kmemcg",
     license: "GPL v2",
 }
 
-/// What was measured: names and values.
+/// The results of the last measurement: names and values.
 pub(crate) struct Results(KVec<(CString, u64)>);
 
 impl Results {
@@ -70,7 +70,7 @@ impl Results {
     }
 }
 
-/// The fields are dropped in this order.
+/// What the files show and change.
 #[pin_data]
 struct Control {
     #[pin]
@@ -78,7 +78,7 @@ struct Control {
     #[pin]
     kept: Mutex<Option<Kept>>,
     #[pin]
-    world: World,
+    fixture: Fixture,
 }
 
 static FILES: [File<Control>; 2] = [
@@ -98,39 +98,40 @@ static FILES: [File<Control>; 2] = [
     },
 ];
 
+/// Carries out a measurement. `EINVAL` if there is none of that name, or its argument is malformed.
 fn run(control: &Control, command: &str) -> Result {
     let mut words = command.split(' ');
     let what = words.next().ok_or(EINVAL)?;
     let results = &mut *control.results.lock();
-    let world = &control.world;
+    let fixture = &control.fixture;
     results.0.clear();
     if what == "keep" {
         let kind = words.next().ok_or(EINVAL)?;
         let number = words.next().map_or(Ok(0), str::parse).map_err(|_| EINVAL)?;
         let mut kept = control.kept.lock();
         if let Some(kept) = kept.take() {
-            kept.end(world)?;
+            kept.teardown(fixture)?;
         }
-        *kept = Some(Kept::new(world, kind, number)?);
+        *kept = Some(Kept::new(fixture, kind, number)?);
         return Ok(());
     }
     let number: u32 = words.next().ok_or(EINVAL)?.parse().map_err(|_| EINVAL)?;
     match what {
-        "cost" => cost::cost(world, number, results),
-        "groups" => cost::groups(world, number, results),
-        "offline" => release::offline(world, number, results),
-        "destroy" => release::destroy(world, number, results),
-        "release" => release::release(world, number, results),
-        "parallel" => parallel::parallel(world, number, results),
+        "cost" => cost::cost(fixture, number, results),
+        "groups" => cost::groups(fixture, number, results),
+        "offline" => release::offline(fixture, number, results),
+        "destroy" => release::destroy(fixture, number, results),
+        "release" => release::release(fixture, number, results),
+        "parallel" => parallel::parallel(fixture, number, results),
         _ => Err(EINVAL),
     }
 }
 
-/// The fields are dropped in this order.
+/// The module. The fields are dropped in this order.
 #[pin_data]
 struct RustKmemcgBench {
     control: Folder<Control>,
-    twin: ffi::Twin,
+    twin: ffi::TwinQueue,
     #[pin]
     anchor: unload::Anchor<Self>,
 }
@@ -139,14 +140,14 @@ impl kernel::InPlaceModule for RustKmemcgBench {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             anchor <- unload::Anchor::new(),
-            twin: ffi::Twin::new()?,
+            twin: ffi::TwinQueue::new()?,
             control: {
                 let module = anchor.handle();
                 let control = Arc::pin_init(
                     try_pin_init!(Control {
                         results <- new_mutex!(Results(KVec::new())),
                         kept <- new_mutex!(None),
-                        world <- World::new(module),
+                        fixture <- Fixture::new(module),
                     }),
                     GFP_KERNEL,
                 )?;
