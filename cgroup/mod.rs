@@ -4,7 +4,8 @@
 //!
 //! While a [`Cgroups`] is *attached*, every cgroup of the unified hierarchy (cgroup v2) is a group,
 //! from its mkdir to its rmdir. The exception is the root cgroup, which corresponds to the top of the
-//! tree of groups. The tag of such a group is the id of the cgroup, its name the path of the cgroup.
+//! tree of groups. The cookie of such a group is the id of the cgroup, its name the path of the
+//! cgroup.
 //!
 //! Three sources report cgroups, and the lock of one table (`Follower::table`) serialises them:
 //!

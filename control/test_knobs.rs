@@ -39,22 +39,22 @@ pub(super) const GRACE_PERIOD: File<Control> = File {
     store: Some(|control, command| control.test_knobs.lock().grace_period(command)),
 };
 
-/// `stall`, `resume`; shows `stalled` or `free`.
+/// `block`, `unblock`; shows `blocked` or `free`.
 pub(super) const WORKQUEUE: File<Control> = File {
     name: c"workqueue",
     show: Some(|control, seq| {
         show(
             seq,
             control.test_knobs.lock().workqueue.is_some(),
-            "stalled",
+            "blocked",
         )
     }),
     store: Some(|control, command| {
         let mut knobs = control.test_knobs.lock();
         match (command, knobs.workqueue.is_some()) {
-            ("stall", false) => knobs.workqueue = Some(control.kmemcg.block_workqueue()?),
-            ("resume", true) => knobs.workqueue = None,
-            ("stall" | "resume", _) => return Err(EBUSY),
+            ("block", false) => knobs.workqueue = Some(control.kmemcg.block_workqueue()?),
+            ("unblock", true) => knobs.workqueue = None,
+            ("block" | "unblock", _) => return Err(EBUSY),
             _ => return Err(EINVAL),
         }
         Ok(())
