@@ -4,7 +4,7 @@
 
 KDIR ?= /lib/modules/$(shell uname -r)/build
 
-# The kernel for demo, check and shell; scripts/kernel --list names those to be had.
+# The kernel for demo, check and shell; scripts/kernel/kernel --list names those to be had.
 KERNEL ?= cloud-amd64
 VERSION ?= 7.3.4
 
@@ -13,7 +13,7 @@ kernel := --version $(VERSION) --flavour $(KERNEL)
 .PHONY: matrix deb modules clean demo check check-all bench report model mutants shell lint doc rust-analyzer upstream help
 
 modules:
-	@scripts/need-rust $(KDIR)
+	@scripts/build/need-rust $(KDIR)
 	@$(MAKE) -C $(KDIR) M=$(CURDIR) modules
 
 clean:
@@ -23,47 +23,47 @@ clean:
 		-name modules.order -o -name bindings_generated.rs \) -exec rm -f {} +
 
 demo:
-	@scripts/demo $(kernel)
+	@scripts/vm/demo $(kernel)
 
 check:
-	@scripts/check $(kernel) $(foreach suite,$(SUITE),--suite $(suite)) \
+	@scripts/test/check $(kernel) $(foreach suite,$(SUITE),--suite $(suite)) \
 		$(foreach test,$(TESTS),--test $(test))
 
 check-all:
-	@scripts/check-all $(if $(SHORT),--short)
+	@scripts/test/check-all $(if $(SHORT),--short)
 
 bench:
-	@scripts/bench $(kernel) $(if $(ONLY),--only "$(ONLY)")
+	@scripts/test/bench $(kernel) $(if $(ONLY),--only "$(ONLY)")
 
 report:
-	@scripts/report $(kernel) $(if $(TORTURE_S),--torture $(TORTURE_S)) $(if $(TRACE),--trace $(TRACE))
+	@scripts/doc/report $(kernel) $(if $(TORTURE_S),--torture $(TORTURE_S)) $(if $(TRACE),--trace $(TRACE))
 
 mutants:
-	@scripts/mutants --kdir "$$(scripts/kernel $(kernel))" $(MUTANTS)
+	@scripts/test/mutants --kdir "$$(scripts/kernel/kernel $(kernel))" $(MUTANTS)
 
 model:
 	@scripts/model $(if $(QUICK),--quick) $(if $(EXPLAIN),--explain $(EXPLAIN))
 
 lint:
-	@scripts/lint --kdir "$$(scripts/kernel $(kernel))" $(if $(FIX),--fix)
+	@scripts/test/lint --kdir "$$(scripts/kernel/kernel $(kernel))" $(if $(FIX),--fix)
 
 doc:
-	@scripts/doc --kdir "$$(scripts/kernel $(kernel))" $(if $(PRIVATE),--private)
+	@scripts/doc/doc --kdir "$$(scripts/kernel/kernel $(kernel))" $(if $(PRIVATE),--private)
 
 rust-analyzer:
-	@scripts/rust-analyzer --kdir "$$(scripts/kernel $(kernel))"
+	@scripts/build/rust-analyzer --kdir "$$(scripts/kernel/kernel $(kernel))"
 
 matrix:
-	@scripts/matrix
+	@scripts/test/matrix
 
 deb:
-	@scripts/deb
+	@scripts/package/deb
 
 upstream:
-	@scripts/upstream --version $(VERSION) | scripts/ktap
+	@scripts/package/upstream --version $(VERSION) | scripts/test/ktap
 
 shell:
-	@scripts/shell $(kernel)
+	@scripts/vm/shell $(kernel)
 
 define help_text
 make            build rust_kmemcg.ko for the running kernel, or for KDIR=<build folder>
@@ -84,7 +84,7 @@ make matrix     every series of Rust-enabled kernels that Debian has: does it bu
 make upstream   the abstractions as patches for the kernel tree, in out/upstream, tried there
 make clean      remove what "make" left here
 
-VERSION=7.3.4 and KERNEL=cloud-amd64 choose the kernel: amd64, rt, debug, uml; scripts/kernel --list
+VERSION=7.3.4 and KERNEL=cloud-amd64 choose the kernel: amd64, rt, debug, uml; scripts/kernel/kernel --list
 tells what each is, scripts/stock-kernel --list which versions there are. What is downloaded and
 built is kept in $$KMEMCG_CACHE, by default ~/.cache/rust-kmemcg; it may be deleted at any time.
 endef

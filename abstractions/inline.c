@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * All helpers, to be compiled to bitcode and inlined into Rust (see
- * scripts/inline-helpers.mk): ours, and those of the kernel crate.
+ * scripts/build/inline-helpers.mk): ours, and those of the kernel crate.
  */
 
 #if __has_include("helpers/helpers.c")

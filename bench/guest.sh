@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=busybox
-# The part of scripts/bench that runs in the virtual machine: carries out each measurement, and prints
+# The part of scripts/test/bench that runs in the virtual machine: carries out each measurement, and prints
 # each result on a line "bench: NAME VALUE".
 #
 # guest.sh MODULE MEASUREMENT...

@@ -5,7 +5,7 @@
 //! The folder `rust_kmemcg_bench` in debugfs has two files. Writing a measurement and its argument to
 //! `run` carries it out; reading `result` returns its results, a name and a value on each line. Times
 //! are in thousandths of a nanosecond for one operation; in a machine whose clock counts instructions
-//! (`scripts/vm --icount`) that is thousandths of an instruction.
+//! (`scripts/vm/vm --icount`) that is thousandths of an instruction.
 //!
 //! | measurement | what is measured |
 //! |---|---|
@@ -17,7 +17,7 @@
 //! | `parallel N` | N pairs of allocate and free on one CPU, and on each of two |
 //! | `keep groups N`, `keep children N`, `keep caches N`, `keep nothing` | nothing: each keeps what it names, for `guest.sh` to measure the memory |
 //!
-//! `scripts/bench` runs all of them and compares the results.
+//! `scripts/test/bench` runs all of them and compares the results.
 
 #![allow(missing_docs)]
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * What a kernel's configuration says of gcc and is not so in clang, where the
- * helpers are compiled by that (see scripts/inline-helpers.mk).
+ * helpers are compiled by that (see scripts/build/inline-helpers.mk).
  *
  * Clang parses the named address spaces of x86, but gives no segment prefix to
  * a memory operand of inline assembly: per-CPU operations would go to the wrong

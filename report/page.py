@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""A trace of rust_kmemcg as one HTML page, as an SVG, or as JSON for Perfetto. See scripts/report --help."""
+"""A trace of rust_kmemcg as one HTML page, as an SVG, or as JSON for Perfetto. See scripts/doc/report --help."""
 
 import argparse
 import json
@@ -123,7 +123,7 @@ def page(trace, meaning, bench, title):
     if bench:
         chart = (f'<h2>What it costs</h2><p class="soft">Each figure as a share of its target: what ends left of the '
                  f'line has kept it. The cost in instructions, by <code>make bench</code>; '
-                 f'<code>scripts/bench --help</code> says what is compared.</p>'
+                 f'<code>scripts/test/bench --help</code> says what is compared.</p>'
                  f'<div class="box">{draw.bench_chart(bench, WIDTH)}</div>')
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>

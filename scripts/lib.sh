@@ -132,7 +132,7 @@ namespaces=(unshare --mount --pid --fork)
 namespaces+=(setpriv --pdeathsig KILL)
 
 # in_root ARGS…: like the program in-root, and it dies with this shell.
-in_root() { setpriv --pdeathsig KILL "$scripts/in-root" "$@"; }
+in_root() { setpriv --pdeathsig KILL "$scripts/build/in-root" "$@"; }
 
 # root_suite SUITE: the suite of the root in which a kernel of SUITE is built.
 root_suite() {
@@ -164,8 +164,8 @@ copy_repository() {
     repository_files "${@:2}" | tar --create --directory="$repo" --files-from=- --file=- | tar --extract --directory="$1"
 }
 
-# default_suites: those of scripts/suites that a check runs when none is named.
-default_suites() { (cd "$scripts/suites" && grep -L '^# apart:' -- *); }
+# default_suites: those of scripts/test/suites that a check runs when none is named.
+default_suites() { (cd "$scripts/test/suites" && grep -L '^# apart:' -- *); }
 
 # ---- kbuild -----------------------------------------------------------------
 
@@ -192,6 +192,6 @@ compiler_args() {
 # ---- kernels ----------------------------------------------------------------
 
 # built_kernels: the names of those that built-kernel makes.
-built_kernels() { (cd "$scripts/kernels" && grep -l '^# kernel:' ./*.config | sed 's|^\./||; s/\.config$//'); }
+built_kernels() { (cd "$scripts/kernel/config" && grep -l '^# kernel:' ./*.config | sed 's|^\./||; s/\.config$//'); }
 
 is_built_kernel() { built_kernels | grep -qxF -- "$1"; }
