@@ -19,12 +19,18 @@
     clippy::undocumented_unsafe_blocks
 )]
 
+// From the bottom to the top: scripts/test/arrows reads the order here.
+
 pub mod abstractions;
-pub mod api;
+
+pub mod protocol;
+
 #[cfg_attr(not(CONFIG_CGROUPS), path = "cgroup/none.rs")]
 pub mod cgroup;
+
 pub mod control;
-pub mod protocol;
+
+pub mod api;
 
 use abstractions::unload;
 use cgroup::Cgroups;
