@@ -262,6 +262,8 @@ class Graph:
     def faults(self):
         for circle in self.circles():
             yield f"{self.title}: a circle of {len(circle)}: {' '.join(circle)}"
+        if self.upward():
+            yield f"{self.title}: the order, from the bottom to the top: {' '.join(self.nodes)}"
         for user, used in self.upward():
             (place, why), *more = self.arrows[user, used]
             more = f" (and {len(more)} more)" if more else ""
