@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=busybox disable=SC2154
-# include/rust_kmemcg.h, called by the module kmemcg_api_test, which has a test of each name below; and
+# Tests of include/rust_kmemcg.h, by the module kmemcg_api_test, which has a test of each name below; and of
 # include/rust_kmemcg.rs, by kmemcg_api_rust.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -12,7 +12,7 @@ module_of_tests=kmemcg_api_test
 
 loaded() { [ -d /sys/module/$module_of_tests ] || modprobe $module_of_tests; }
 
-# in_kernel NAME: runs it.
+# in_kernel NAME: runs that test of the module.
 in_kernel() {
 	loaded || fail "$module_of_tests does not load"
 	dmesg -c >/dev/null
@@ -26,7 +26,7 @@ all_are_run() {
 	loaded || fail "$module_of_tests does not load"
 	control=/sys/kernel/debug/$module_of_tests
 	while read -r name; do
-		grep -qw "in_kernel $name" "$here/api.sh" || fail "nobody runs $name"
+		grep -qw "in_kernel $name" "$here/api.sh" || fail "$name is not run"
 	done <$control/list
 	refused ENOENT run nothing
 }
@@ -45,13 +45,9 @@ closed() {
 }
 hardirq_free() { in_kernel hardirq_free; }
 
-# limited: a cgroup, which is a group, and may use 4 MiB.
+# limited: makes the cgroup a, which is a group and may use 4 MiB.
 limited() {
-	grep -qw memory /sys/fs/cgroup/cgroup.controllers || skip "the kernel has no memory controller"
-	echo +memory >/sys/fs/cgroup/cgroup.subtree_control
-	mkdir $cgroups
-	echo +memory >$cgroups/cgroup.subtree_control
-	make a
+	make_with_memory a
 	attach
 	loaded || fail "$module_of_tests does not load"
 	echo $((4 * 1024 * 1024)) >$cgroups/a/memory.max
@@ -76,16 +72,16 @@ surface_for_rust() {
 		fail "kmemcg_api_rust does not load"
 	fi
 	must roots name=rust account=yes state=live
-	! rmmod $module 2>/dev/null || fail "unloaded under the module that calls it"
+	! rmmod $module 2>/dev/null || fail "unloaded while another module calls it"
 	rmmod kmemcg_api_rust || fail "rmmod kmemcg_api_rust"
 	await not record roots
 	in_order "root_close: .* name=rust_outlived" "child_free: .* child=[1-9][0-9]*" "root_destroy: .* name=rust_outlived"
 }
 
 unloads() {
-	! rmmod $module 2>/dev/null || fail "unloaded under the module that calls it"
+	! rmmod $module 2>/dev/null || fail "unloaded while another module calls it"
 	rmmod $module_of_tests || fail "rmmod $module_of_tests"
-	[ -z "$(cat $control/roots $control/groups)" ] || fail "it has left something"
+	[ -z "$(cat $control/roots $control/groups)" ] || fail "the module has left something behind"
 }
 
 tests "every test of the module is run, and no other" all_are_run \

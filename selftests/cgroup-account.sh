@@ -1,25 +1,21 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=busybox disable=SC2016,SC2030,SC2031,SC2086
-# Roots that account: the memory cgroup of the group pays for the objects, whoever allocates them.
+# Roots that account: the objects are charged to the memory cgroup of the group, whichever task allocates them.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=cgroups.sh
 . "$here/cgroups.sh"
 
-# start_paying CGROUP…: these, with the memory controller; the root paid, of 1 KiB objects.
-start_paying() {
-	grep -qw memory /sys/fs/cgroup/cgroup.controllers || skip "the kernel has no memory controller"
-	echo +memory >/sys/fs/cgroup/cgroup.subtree_control
-	mkdir $cgroups
-	echo +memory >$cgroups/cgroup.subtree_control
-	make "$@"
+# start_charging CGROUP…: makes the cgroups, with the memory controller, and the root "paid", of 1 KiB objects.
+start_charging() {
+	make_with_memory "$@"
 	attach
 	put roots create paid 1024 account
 	must roots name=paid account=yes
 }
 
-# kib CGROUP FILE [KEY]: $kib is what memory.FILE says.
+# kib CGROUP FILE [KEY]: $kib is the value in memory.FILE, in KiB.
 kib() {
 	if [ "$3" ]; then
 		kib=$(sed -n "s/^$3 //p" "$cgroups/$1/memory.$2")
@@ -29,34 +25,34 @@ kib() {
 	kib=$((kib / 1024))
 }
 
-# pays CGROUP LEAST MOST: slab memory in KiB. (The charge of a page may lag a little: per-CPU stocks.)
-pays() {
+# is_charged CGROUP LEAST MOST: is its slab memory in this range, in KiB? Per-CPU stocks delay the charge of a page.
+is_charged() {
 	kib "$1" stat slab
 	[ $kib -ge $2 ] && [ $kib -le $3 ]
 }
 
-# 1,000 objects of 1 KiB, by a process in there; what it frees is given back.
+# A process in the cgroup allocates 1,000 objects of 1 KiB. Freeing them uncharges the cgroup.
 for_current() {
-	start_paying a b
+	start_charging a b
 	child_for a paid
 	kib a current
 	before=$kib
-	pays a 0 100 || fail "a pays for $kib KiB already"
+	is_charged a 0 100 || fail "a is charged $kib KiB already"
 	inside a put objects alloc h paid current 1000
 	objects_from h 0 1000
-	await pays a 1000 1200
+	await is_charged a 1000 1200
 	kib a current
 	[ $((kib - before)) -ge 950 ] || fail "memory.current went from $before to $kib KiB"
-	pays b 0 20 || fail "b pays $kib KiB"
+	is_charged b 0 20 || fail "b is charged $kib KiB"
 	put objects free h
-	await pays a 0 100
+	await is_charged a 0 100
 	kib a current
 	[ $((kib - before)) -le 300 ] || fail "memory.current is $kib KiB, and was $before"
 }
 
-# The allocating task is in b, or in no cgroup; or it is an interrupt.
+# The allocating task is in b or in the root cgroup, or it is an interrupt.
 for_others() {
-	start_paying a b
+	start_charging a b
 	child_for a paid
 	path a
 	inside b put objects alloc h1 paid "$path" 500
@@ -65,61 +61,61 @@ for_others() {
 	objects_from h1 0 500
 	objects_from h2 0 300
 	objects_from h3 0 200
-	await pays a 1000 1200
-	pays b 0 20 || fail "b pays $kib KiB"
+	await is_charged a 1000 1200
+	is_charged b 0 20 || fail "b is charged $kib KiB"
 	put objects free h1 $hardirq
 	put objects free h2 task
 	put objects free h3 softirq
-	await pays a 0 100
+	await is_charged a 0 100
 }
 
-# The first objects come from the root's own cache: the cgroup pays for them all the same.
+# The first objects come from the root's own cache, and are charged to the cgroup, too.
 first_objects() {
-	start_paying a
+	start_charging a
 	stall
 	path a
 	put objects alloc h paid "$path" 500
 	objects_from h 500 0
-	await pays a 500 700
+	await is_charged a 500 700
 	resume
 	put objects free h
-	await pays a 0 100
+	await is_charged a 0 100
 }
 
-# No root that does not account charges anybody.
+# A root without "account" charges no cgroup.
 without_account() {
-	start_paying a
+	start_charging a
 	put roots create free 1024
 	must roots name=free account=no
 	child_for a free
 	inside a put objects alloc h free current 1000
 	objects_from h 0 1000
-	pays a 0 100 || fail "a pays $kib KiB"
+	is_charged a 0 100 || fail "a is charged $kib KiB"
 }
 
-# After rmdir the kernel has the parent pay, and the cgroup is gone.
+# rmdir frees the cgroup, and the kernel moves its charge to the parent.
 reparented() {
-	start_paying p
+	start_charging p
 	echo +memory >$cgroups/p/cgroup.subtree_control
 	make p/a
 	child_for p/a paid
 	before=$(dying)
 	inside p/a put objects alloc h paid current 1000
-	await pays p/a 1000 1200
+	await is_charged p/a 1000 1200
 	gone p/a
 	await dying_is "$before"
-	await pays p 1000 1300
+	await is_charged p 1000 1300
 	must children "child=$child" objects=1000
 	await has_stage "$child" killed
 	await_exact_counts
 	put objects free h $hardirq
-	await pays p 0 150
+	await is_charged p 0 150
 	await event "child_free: .* child=$child"
 }
 
-# memory.max is obeyed: ENOMEM, nothing lost, and below it all works again.
+# Allocations over memory.max fail with ENOMEM and lose nothing; below it they work again.
 limited() {
-	start_paying a
+	start_charging a
 	child_for a paid
 	echo $((2 * 1024 * 1024)) >$cgroups/a/memory.max
 	put objects alloc h paid "$path" 500
@@ -130,26 +126,26 @@ limited() {
 	must children "child=$child" objects=500
 	kib a current
 	[ $kib -le 2048 ] || fail "memory.current is $kib KiB, over memory.max"
-	await pays a 500 800
-	# Who is inside himself is not killed for it.
+	await is_charged a 500 800
+	# The OOM killer must not kill a task in the cgroup, either.
 	inside a refused ENOMEM objects alloc more paid current 5000
-	grep -qx 'oom_kill 0' $cgroups/a/memory.events || fail "somebody was killed"
+	grep -qx 'oom_kill 0' $cgroups/a/memory.events || fail "the OOM killer has killed a task"
 	inside a refused ENOMEM objects alloc more paid current 5000 || fail "again"
 	put objects alloc more paid "$path" 500
 	put objects free h
 	put objects free more $hardirq
-	await pays a 0 100
+	await is_charged a 0 100
 	echo max >$cgroups/a/memory.max
 	put objects alloc more paid "$path" 5000
 	put objects free more
 }
 
-# Detached, the kernel's own rule holds: the current task pays.
+# After detaching, the objects are charged to the cgroup of the current task, as usual in the kernel.
 detached() {
-	start_paying a
+	start_charging a
 	detach
 	inside a put objects alloc h paid - 500
-	await pays a 500 700
+	await is_charged a 500 700
 	put objects free h
 }
 

@@ -1,12 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=busybox disable=SC2016,SC2030,SC2031,SC2086
-# What passes of the kernel tree's own tests of cgroups passes with the module attached and busy, too.
+# The kernel's own tests of cgroups that pass without the module also pass with it, attached and busy.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-# results PROGRAM: adds what passes to the file that is named after it. Some of its tests take long, and say
-# nothing meanwhile.
+# results PROGRAM FILE: runs the program and adds the tests that pass to the file. Some of them print nothing for a
+# long time, so a line every 10 s keeps the runner's watchdog quiet.
 results() {
 	(
 		while :; do
@@ -23,9 +23,9 @@ results() {
 }
 
 without() {
-	rmmod $module || fail "no unload"
+	rmmod $module || fail "the module cannot be unloaded"
 	results "$1" without
-	load || fail "it does not load"
+	load || fail "the module does not load"
 	watch_events
 }
 
@@ -43,15 +43,15 @@ with() {
 	await test -e "$scratch/ended"
 	wait
 	rm "$scratch/enough" "$scratch/ended" "$scratch/commands"
-	[ $meanwhile -gt 3 ] || fail "nothing else has run: $meanwhile commands"
-	(reset) || fail "it cannot be cleaned up after"
+	[ $meanwhile -gt 3 ] || fail "the module was not busy: $meanwhile commands"
+	(reset) || fail "the module cannot be reset"
 }
 
-# lacks SIDE OTHER: does nothing pass there, or less than on the other?
+# lacks FILE OTHER: is the file empty, or has the other one tests that it does not have?
 lacks() { [ ! -s "$scratch/$1" ] || grep -qvxFf "$scratch/$1" "$scratch/$2"; }
 
-# compare PROGRAM: what passes without the module passes with it. Some of these tests depend on time, and fail
-# now and then on a slow machine: each has five chances on either side.
+# compare PROGRAM: each test that passes without the module must pass with it. Some depend on time and fail
+# occasionally on a slow machine, so that the program is run up to five times on each side.
 compare() {
 	[ -x "$kernel_tests/$1" ] || skip "there is no $1: build tools/testing/selftests/cgroup"
 	: >"$scratch/without"
@@ -61,13 +61,13 @@ compare() {
 		! lacks with without || with "$1"
 		! cmp -s "$scratch/without" "$scratch/with" || break
 	done
-	say "$1: $(grep -c . "$scratch/with") tests pass, $meanwhile commands for others meanwhile"
-	[ -s "$scratch/without" ] || fail "nothing passes without it"
-	! lacks with without || fail "with it these do not pass: $(grep -vxFf "$scratch/with" "$scratch/without")"
+	say "$1: $(grep -c . "$scratch/with") tests pass, $meanwhile other commands meanwhile"
+	[ -s "$scratch/without" ] || fail "no test passes without the module"
+	! lacks with without || fail "with the module these do not pass: $(grep -vxFf "$scratch/with" "$scratch/without")"
 }
 
-# busy: every cgroup that there is gets objects, those of the test too. Only ours pays: the tests add up
-# what theirs pay for, and expect nobody else there.
+# busy: allocates objects for every cgroup, those of the test, too. They are charged only to the cgroup $cgroups,
+# because the tests check the charges of their own.
 busy() {
 	me=busy
 	mkdir $cgroups
@@ -84,7 +84,7 @@ busy() {
 	: >"$scratch/ended"
 }
 
-# one COMMAND: for objects. A line for each that works; it may fail where its cgroup has just gone.
+# one COMMAND: writes it to the file objects, and counts it where it succeeds. It may fail after rmdir.
 one() {
 	! try objects "$@" || echo >>"$scratch/commands"
 }

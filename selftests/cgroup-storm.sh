@@ -1,30 +1,30 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=busybox disable=SC2016,SC2030,SC2031,SC2086
-# A storm: cgroups are made, filled, moved between and removed from every processor, while roots are
-# destroyed and made again; then the trace must add up.
+# Every processor makes and removes cgroups, allocates for them and moves tasks between them, while roots are
+# destroyed and created again. Then the trace must add up.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=workers.sh
 . "$here/workers.sh"
 
-# The root of all cgroups is nobody's group.
+# The root cgroup is not a group.
 home=/sys/fs/cgroup
 tests_group=${cgroups#/sys/fs/cgroup}
 
-# A cgroup of its own in every round, filled from outside.
+# Makes a cgroup in every round, and allocates for it from outside.
 made_and_removed() {
 	mkdir "$cgroups/m$me" || return
 	try objects alloc "h$me" r "$tests_group/m$me" 3
 	try objects alloc "i$me" r "$tests_group/m$me" 3
-	in_turn
+	context_for "$i"
 	[ $((i % 2)) = 0 ] || try objects free "h$me" $context
 	rmdir "$cgroups/m$me"
 	try objects free "h$me" $context
 	try objects free "i$me" $context
 }
 
-# Lives in it, and leaves it with objects in hand.
+# Moves into a cgroup, and leaves it with objects alive.
 lives_in() {
 	mkdir "$cgroups/l$me" "$cgroups/l$me/x" || return
 	echo 0 >"$cgroups/l$me/x/cgroup.procs"
@@ -32,34 +32,29 @@ lives_in() {
 	echo 0 >"$cgroups/l$me/cgroup.procs"
 	try objects alloc "l$me" r current 2
 	echo 0 >$home/cgroup.procs
-	in_turn
+	context_for "$i"
 	rmdir "$cgroups/l$me/x" "$cgroups/l$me"
 	try objects free "k$me" $context
 	try objects free "l$me" $context
 }
 
-# One cgroup for all: moves through it, again and again.
+# Moves through one cgroup that all workers share.
 moves() {
 	mkdir "$cgroups/shared" 2>/dev/null
 	echo 0 >"$cgroups/shared/cgroup.procs"
 	try objects alloc "s$me" r current 2
 	echo 0 >$home/cgroup.procs
 	[ $((i % 4)) != 0 ] || rmdir "$cgroups/shared"
-	in_turn
+	context_for "$i"
 	try objects free "s$me" $context
 }
 
-# Waits until its cgroup is served by its own cache.
+# Waits until the cgroup is served by its own cache.
 patient() {
 	mkdir "$cgroups/p$me" || return
-	j=0
-	until record objects "handle=p$me" from_root=0 || [ $j = 20 ]; do
-		j=$((j + 1))
-		try objects free "p$me"
-		try objects alloc "p$me" r "$tests_group/p$me" 2
-	done
+	until_served "p$me" "$tests_group/p$me"
 	rmdir "$cgroups/p$me"
-	in_turn
+	context_for "$i"
 	try objects free "p$me" $context
 }
 
@@ -75,8 +70,6 @@ attachments() {
 	try cgroups attach
 	sleep 0.1
 }
-
-reader() { cat "$control"/roots "$control"/groups "$control"/children "$control"/cgroups >/dev/null; }
 
 storm() {
 	large_trace
@@ -102,17 +95,15 @@ one_root() {
 roots_too() { storm roots_r made_and_removed lives_in patient moves moves; }
 attachments_too() { storm roots_r made_and_removed attachments lives_in patient moves; }
 
-# mayflies NUMBER WHO: so many, one after the other, of this name.
+# mayflies NUMBER NAME: makes and removes a cgroup that many times.
 mayflies() {
-	j=0
-	while [ $j -lt "$1" ]; do
-		j=$((j + 1))
+	for _ in $(seq "$1"); do
 		mkdir "$cgroups/y$2"
 		rmdir "$cgroups/y$2"
 	done
 }
 
-# Who is told that a cgroup comes is told that it goes, also while the attachment is only being made.
+# If the attachment sees the mkdir of a cgroup it must see its rmdir, also while it is being set up.
 mayflies_too() {
 	mkdir $cgroups
 	for i in $(seq $((20 / slow))); do

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=busybox disable=SC2016,SC2030,SC2031,SC2086
-# Hundreds of cgroups, removed with objects alive: none of them stays dying.
+# Hundreds of cgroups are removed while their objects are alive: none of them stays dying.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=cgroups.sh
@@ -9,16 +9,16 @@
 
 leaves="a b c d e f g h i j k l m n o p q r s t u v w x"
 
-# tree CONTROLLERS OPTIONS: 500 cgroups, each with objects of its own cache; all removed while they live.
+# tree CONTROLLERS OPTIONS: makes 500 cgroups, each with objects of its own cache, and removes them before the objects.
 tree() {
 	echo 8192 >"$trace/buffer_size_kb"
 	put roots create r 96 $2
 	attach
-	mkdir $cgroups
+	[ -d $cgroups ] || mkdir $cgroups
 	[ -z "$1" ] || echo "$1" >$cgroups/cgroup.subtree_control || fail "no controllers $1"
 	before=$(dying)
 	list=
-	for i in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19; do
+	for i in $(seq 20); do
 		make "$i"
 		list="$i $list"
 		[ -z "$1" ] || echo "$1" >"$cgroups/$i/cgroup.subtree_control"
@@ -45,16 +45,16 @@ tree() {
 	[ "$count" = 500 ] || fail "$count of 500 cgroups were served by their own caches"
 	say "filled"
 	flush
-	for i in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19; do
+	for i in $(seq 20); do
 		(cd "$cgroups/$i" && rmdir $leaves && cd .. && rmdir "$i") || fail "rmdir in $i"
 	done
 	await dying_is "$before"
 	must stats name=r objects=2500
-	children_are 500 || fail "caches are gone though objects live"
+	children_are 500 || fail "caches are gone, but objects are alive"
 	i=0
 	for one in $list; do
 		i=$((i + 1))
-		case $((i % 3)) in 0) context=task ;; 1) context=softirq ;; 2) context=$hardirq ;; esac
+		context_for $i
 		put objects free "h.${one%%/*}.${one#*/}" $context
 	done
 	for left in 400 300 200 100 50 0; do
@@ -69,8 +69,8 @@ children_at_most() { children_are 500; [ "$count" -le "$1" ]; }
 children_at_least() { children_are 500; [ "$count" -ge "$1" ]; }
 plain_tree() { tree '' ''; }
 memory_tree() {
-	grep -qw memory /sys/fs/cgroup/cgroup.controllers || skip "the kernel has no memory controller"
-	echo +memory >/sys/fs/cgroup/cgroup.subtree_control
+	# shellcheck disable=SC2119
+	make_with_memory
 	tree +memory account
 }
 

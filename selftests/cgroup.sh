@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=busybox disable=SC2016,SC2030,SC2031,SC2086
-# Groups that are real cgroups: who is one, whose cache serves, who pays, and what rmdir leaves.
+# Groups that are cgroups: which cgroups are groups, which cache serves a task, and what rmdir leaves behind.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=cgroups.sh
@@ -21,7 +21,7 @@ existing_and_new() {
 	for one in a/b/new x; do is_group $one || fail "$one was made, but is no group"; done
 	is_group a/b/new
 	value cgroup
-	[ "$value" = "$(stat -c %i "$cgroups/a/b/new")" ] || fail "its id is $value"
+	[ "$value" = "$(stat -c %i "$cgroups/a/b/new")" ] || fail "the id of its cgroup is $value"
 	rmdir "$cgroups/a/b/new" "$cgroups/x"
 	for one in a/b/new x; do ! is_group $one || fail "$one was removed, but is a group"; done
 	record groups "name=${cgroups#/sys/fs/cgroup}" parent=0 || fail "no group at the top"
@@ -52,14 +52,14 @@ odd_names() {
 		put objects free second
 	done
 }
-# A new group has no child yet; then the second object tells.
+# A new group has no child yet: allocate until an object comes from it.
 served_by_child() {
 	! record objects handle=second || put objects free second
 	put objects alloc second r "$path"
 	record objects handle=second from_children=1
 }
 
-# What a process gets is of the cgroup that it is in then, and goes back to where it came from.
+# An object of a process comes from the cache of its current cgroup, and is freed to the same cache.
 current() {
 	make a b
 	attach
@@ -100,15 +100,14 @@ first_time() {
 	objects_from one 1 0
 	inside a put objects alloc two r current
 	objects_from two 1 0
-	events "child_request: .*"
-	[ "$count" = 1 ] || fail "$count requests"
+	has_events 1 "child_request: .*" || fail "$count requests"
 	resume
 	await event "child_create: .*"
 	inside a put objects alloc three r current
 	objects_from three 0 1
 }
 
-# Nobody's cgroup: detached, the root cgroup, an interrupt.
+# Allocations without a group: detached, in the root cgroup, and in an interrupt.
 own_cache() {
 	make a
 	put roots create r 64
@@ -118,7 +117,7 @@ own_cache() {
 	child_for a r
 	put objects alloc root r current 2
 	objects_from root 2 0
-	# Whom the interrupt interrupts is in a.
+	# The interrupted tasks are in a.
 	for i in 1 2 3 4; do
 		(echo 0 >$cgroups/a/cgroup.procs; until [ -e "$scratch/enough" ]; do :; done) &
 	done
@@ -133,7 +132,7 @@ own_cache() {
 	objects_from task 0 2
 }
 
-# The reference on the way into the kernel is of the group; rmdir takes it out of the tree at once.
+# rmdir removes the group from the tree at once, and its child has no reference on the cgroup.
 removed_with_objects() {
 	make p p/a
 	attach
@@ -159,16 +158,14 @@ removed_with_objects() {
 }
 top_of_tests() { number_of group "${cgroups#/sys/fs/cgroup}"; echo "$value"; }
 
-# Faster than a grace period: many lives of one name.
+# Many cgroups of the same name, all within one grace period.
 faster() {
 	mkdir $cgroups
 	attach
 	put roots create r 64
 	before=$(dying)
 	hold
-	i=0
-	while [ $i -lt 100 ]; do
-		i=$((i + 1))
+	for i in $(seq 100); do
 		mkdir $cgroups/a
 		path a
 		put objects alloc "h$i" r "$path"
@@ -177,19 +174,15 @@ faster() {
 	not is_group a || fail "a is a group"
 	release
 	await dying_is "$before"
-	i=0
-	while [ $i -lt 100 ]; do
-		i=$((i + 1))
+	for i in $(seq 100); do
 		put objects free "h$i"
 	done
 	await children_are 0
-	events "group_create: .* name=$path"
-	[ "$count" = 100 ] || fail "$count groups were made"
-	await freed 100
+	has_events 100 "group_create: .* name=$path" || fail "$count groups were made"
+	await has_events 100 "group_free: .* name=$path"
 }
-freed() { events "group_free: .* name=$path"; [ "$count" = "$1" ]; }
 
-# rmdir with what the levers hold; the free comes in between, in a hard interrupt.
+# rmdir_with PULL RELEASE: rmdir with one lever pulled; the last free comes before it is released, in a hard interrupt.
 rmdir_with() {
 	make a
 	attach
@@ -197,7 +190,7 @@ rmdir_with() {
 	child_for a r
 	put objects alloc h r "$path" 10
 	"$1"
-	rmdir $cgroups/a || fail "rmdir waits for something"
+	rmdir $cgroups/a || fail "rmdir fails"
 	must children "child=$child" stage=deactivating
 	not is_group a || fail "a is a group"
 	put objects free h $hardirq
@@ -213,16 +206,13 @@ rmdir_with_stall() { rmdir_with stall resume; }
 rmdir_and_free() {
 	attach
 	put roots create r 64
-	i=0
-	while [ $i -lt 30 ]; do
-		i=$((i + 1))
+	for i in $(seq 30); do
 		make a
 		child_for a r
 		put objects alloc h r "$path"
 		start free objects free h $hardirq
 		rmdir $cgroups/a || fail "rmdir"
-		finish free
-		[ "$result" = ok ] || fail "free: $result"
+		finish_with free ok
 		await event "child_free: .* child=$child"
 	done
 }
@@ -245,14 +235,12 @@ many_attachments() {
 		done
 		: >"$scratch/ended"
 	) 2>/dev/null &
-	i=0
 	echo 16384 >"$trace/buffer_size_kb"
-	while [ $i -lt 200 ]; do
-		i=$((i + 1))
+	for i in $(seq 200); do
 		attach
 		if [ $((i % 20)) = 0 ]; then
 			say "$i"
-			is_group a/b || fail "a/b is no group"
+			is_group a/b || fail "a/b is not a group"
 		fi
 		detach
 	done
@@ -274,13 +262,13 @@ unload_attached() {
 		inside a/b put objects alloc p paid current 50
 		(until [ -e "$scratch/enough" ]; do mkdir $cgroups/x$i $cgroups/x$i/y; rmdir $cgroups/x$i/y $cgroups/x$i; done; : >"$scratch/ended") 2>/dev/null &
 		stall
-		rmmod $module || fail "no unload"
+		rmmod $module || fail "the module cannot be unloaded"
 		: >"$scratch/enough"
 		await test -e "$scratch/ended"
 		wait
 		rm "$scratch/enough" "$scratch/ended"
 		eventually not any_cache || fail "a cache is left"
-		load || fail "it does not load"
+		load || fail "the module does not load"
 		watch_events
 		must cgroups state=detached
 	done

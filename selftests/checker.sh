@@ -1,22 +1,18 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=busybox disable=SC2016,SC2030,SC2031,SC2086
-# The checker of traces: it accepts what was recorded, and names what is wrong in what was altered.
+# trace-check: it accepts recorded traces, and reports what is wrong in altered ones.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
 recorded=$here/checker.trace
 
-# record_life: a child that a failed destroy condemns and brings back, with all that follows, in
-# $scratch/trace.
+# record_life: records in $scratch/trace the life of a child whose count a failed destroy kills and resurrects.
 record_life() {
 	put roots create r 64
 	group_with_child g r
-	number_of group g
-	group=$value
 	put objects alloc h r g 3
-	start busy roots destroy r
-	finish busy
+	destroy r EBUSY
 	put groups offline g
 	await has_stage "$child" killed
 	await_exact_counts
@@ -27,13 +23,13 @@ record_life() {
 	cat "$trace/trace" >"$scratch/trace"
 }
 
-# judge ARGUMENT…: $verdict and $said of the checker, on $scratch/altered.
+# judge ARGUMENT…: runs trace-check on $scratch/altered. $verdict is its status, $said its output.
 judge() {
 	said=$(awk -f "$here/trace-check" -v "table=$here/transitions" "$@" "$scratch/altered")
 	verdict=$?
 }
 
-# accepted COMMAND…: the trace that the command writes. $options are for the checker.
+# accepted COMMAND…: the trace that the command prints is accepted. $options are for trace-check.
 options=
 accepted() {
 	"$@" >"$scratch/altered"
@@ -41,7 +37,7 @@ accepted() {
 	[ $verdict = 0 ] || fail "rejected with $verdict: $said"
 }
 
-# rejected REGEX COMMAND…: that trace, and the checker says why.
+# rejected REGEX COMMAND…: the trace is rejected, for a reason that matches.
 rejected() {
 	expected=$1
 	shift
@@ -49,7 +45,7 @@ rejected() {
 	! cmp -s "$scratch/altered" "$recorded" || fail "nothing was altered: $*"
 	judge $options
 	[ $verdict = 1 ] || fail "$verdict, not 1: $said"
-	echo "$said" | grep -Eq "^trace-check: .*($expected)" || fail "not for this, \"$expected\": $said"
+	echo "$said" | grep -Eq "^trace-check: .*($expected)" || fail "not because of \"$expected\": $said"
 }
 
 genuine() {
@@ -57,7 +53,7 @@ genuine() {
 	options="-v complete=1"
 	accepted cat "$scratch/trace"
 	accepted cat "$recorded"
-	case $said in *" events, "*" lives ended, 0 go on") ;; *) fail "it said: $said" ;; esac
+	case $said in *" events, "*" lives ended, 0 go on") ;; *) fail "it printed: $said" ;; esac
 }
 
 # without REGEX: the recorded trace without that event.
@@ -75,7 +71,7 @@ again() {
 		{ print } $0 ~ place && !n++ { print line }' "$recorded" "$recorded"
 }
 
-# The recorded trace: root 1 with the child 1 of group 1, and what it went through.
+# The recorded trace: root 1, with the child 1 of group 1.
 
 step_removed() {
 	rejected "child_kill of child 1/1, which is deactivating" \
@@ -129,7 +125,7 @@ admitted_while_dying() {
 		again "child_release: .* child=1" "root_dying: .* name=r"
 }
 
-# late EVENT: the creation once more, as that event, after the drain.
+# late EVENT: the recorded trace with this event of the child after the drain.
 late() {
 	awk -v event="$1" '{ print } / child_create: / && !line { line = $0; sub(/child_create/, event, line) }
 		/ root_drained: .* name=r/ { print line }' "$recorded"
@@ -182,9 +178,9 @@ did_not_end() {
 		accepted without "$event"
 		judge -v complete=1
 		[ $verdict = 3 ] || fail "$verdict, not 3: $said"
-		case $said in *" did not end: it is "*) ;; *) fail "it said: $said" ;; esac
+		case $said in *" did not end: it is "*) ;; *) fail "it printed: $said" ;; esac
 	done
-	# Every beginning of a right trace is right.
+	# Every beginning of an accepted trace is accepted.
 	lines=$(grep -vc '^#' "$recorded")
 	while [ "$lines" -gt 0 ]; do
 		lines=$((lines - 1))
@@ -192,7 +188,7 @@ did_not_end() {
 	done
 }
 
-# with LINE: the recorded trace with that line at its end.
+# with LINE: the recorded trace with this line at the end.
 with() { cat "$recorded"; echo "$1"; }
 
 lost() {
@@ -204,13 +200,13 @@ unknown() {
 	rejected "no such event: child_dream" sed '/ child_rcu: /s/child_rcu/child_dream/' "$recorded"
 	rejected "no such event: cgroup_dream" sed '/ child_rcu: /s/child_rcu/cgroup_dream/' "$recorded"
 	rejected "not an event as this module writes them" sed '/ child_rcu: /s/ctx=.*/garbage/' "$recorded"
-	# Of others, and as trace-cmd and perf write ours.
+	# Events of other subsystems, and ours as trace-cmd and perf print them.
 	options="-v complete=1"
 	accepted with "  sh-7 [000] d..1. 5: sched_switch: prev_comm=sh ==> next_comm=x"
 	accepted sed 's/: \([a-z]*_[a-z]*: ctx\)/: rust_kmemcg:\1/' "$recorded"
 }
 
-# from_create [EVENT]: what came after the creation, but for that event.
+# from_create [EVENT]: the recorded trace after the creation, without that event.
 from_create() { sed '1,/ child_create: /d' "$recorded" | grep -Ev " ${1:-nothing}: "; }
 
 from_the_middle() {

@@ -1,11 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=busybox disable=SC2016,SC2030,SC2031,SC2086
-# Frees, and last frees, from task, softirq and hard interrupt.
+# Frees and last frees in task, softirq and hard interrupt context.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-# With the child alive, and from the root's own cache: no object is the last.
+# Objects of an active child and of the root's own cache: no free is the last one.
 free_of_live() {
 	put roots create r 256
 	group_with_child g r
@@ -24,7 +24,7 @@ free_of_live() {
 	no_event "child_(release|suppress|kill): .*"
 }
 
-# From the child, from the root's own cache, and the first of a group, which asks for the child.
+# Objects of a child, of the root's own cache, and the first object of a group, which requests its child.
 alloc_in() {
 	put roots create r 256
 	group_with_child g r
@@ -36,7 +36,7 @@ alloc_in() {
 		put groups create "g$context"
 		put objects alloc first r "g$context" 1 "$context"
 		objects_from first 1 0
-		event "child_request: ctx=$context .*" || fail "no child was asked for in $context"
+		event "child_request: ctx=$context .*" || fail "no child was requested in $context"
 		await event "child_create: .*"
 		put objects free first $hardirq
 		put objects free child softirq
@@ -49,16 +49,11 @@ alloc_in() {
 # last_free CONTEXT NUMBER
 last_free() {
 	put roots create r 256
-	group_with_child g r
-	put objects alloc h r g "$2"
-	objects_from h 0 "$2"
-	put groups offline g
-	await has_stage "$child" killed
+	killed_child g h "$2"
 	await_exact_counts
 	must children "child=$child" stage=killed
 	put objects free h "$1"
-	events "child_release: .* child=$child"
-	[ "$count" = 1 ] || fail "released $count times"
+	has_events 1 "child_release: .* child=$child" || fail "released $count times"
 	event "child_release: ctx=$1 .* child=$child" || fail "not released in $1"
 	await event "child_free: ctx=task .* child=$child"
 	await not cache_of "$child"
@@ -71,7 +66,7 @@ many_task() { last_free task 1000; }
 many_softirq() { last_free softirq 1000; }
 many_hardirq() { needs_hardirq && last_free hardirq 1000; }
 
-# Of three handles in three contexts it is the last that counts.
+# Objects freed in three contexts: the last free releases the child, whichever context it is in.
 last_of_three() {
 	put roots create r 64
 	for last in $contexts; do
@@ -90,7 +85,7 @@ last_of_three() {
 	done
 }
 
-# The last object goes before the count is exact: then the end of that grace period releases.
+# The last object is freed before the count is exact: the RCU callback of the kill releases the child.
 freed_before_kill() {
 	put roots create r 64
 	for context in $contexts; do
@@ -108,76 +103,55 @@ freed_before_kill() {
 	done
 }
 
-# A destroy suppresses what is released meanwhile, in every context.
+# A release while the root is dying is suppressed, in every context.
 suppressed_in() {
 	for context in $contexts; do
-		put roots create r 64
-		number_of root r
-		root=$value
-		group_with_child "g$context" r
-		put objects alloc h r "g$context" 10
-		put groups offline "g$context"
-		await has_stage "$child" killed
+		new_root
+		killed_child "g$context" h 10
 		await_exact_counts
 		stall
-		start destroyer roots destroy r
-		await event "root_dying: .* root=$root name=r"
+		begin_destroy
 		put objects free h "$context"
 		event "child_suppress: ctx=$context .* child=$child" || fail "not suppressed in $context"
 		no_event "child_release: .* child=$child"
 		must children "child=$child" stage=suppressed
 		resume
-		finish destroyer
-		[ "$result" = ok ] || fail "the destroy: $result"
+		end_destroy ok
 		event "child_free: ctx=task .* child=$child" || fail "not freed by the destroy"
 	done
 }
 
-# Last frees in hard interrupts, on the processor whose task has the gate most of the time: the state
-# of 100 children is read under it, in one go with the first byte. Where the gate is not safe against interrupts, the
-# processor waits for itself.
+# Last frees in hard interrupts, on a processor whose task holds the gate most of the time: the first read
+# of the file children takes the gate and prints all 100. If the gate did not disable interrupts, the
+# processor would deadlock.
 interrupted_holder() {
 	needs_hardirq
 	cpu=$(($(grep -c '^processor' /proc/cpuinfo) - 1))
 	taskset -p "$$" >/dev/null 2>&1 || skip "there is no taskset"
 	put roots create r 64
-	i=0
-	while [ $i -lt 100 ]; do
-		i=$((i + 1))
-		put groups create "g$i"
-		put objects alloc "first$i" r "g$i"
-	done
-	await all_made 100
-	i=0
-	while [ $i -lt 40 ]; do
-		i=$((i + 1))
+	groups_with_children 100
+	for i in $(seq 40); do
 		put objects alloc "h$i" r "g$i"
 		put groups offline "g$i"
 	done
 	count objects '^handle=h.* from_root=0 from_children=1$'
 	[ "$count" = 40 ] || fail "$count of 40 groups were served by their children"
-	await killed 40
+	await has_events 40 "child_kill: .*"
 	await_exact_counts
 	rm -f "$scratch"/stop "$scratch"/freed
 	taskset -c "$cpu" sh -c 'until [ -e "$1/stop" ]; do read -r line <"$2"; done' sh "$scratch" "$control/children" &
 	taskset -c "$cpu" sh -c '
-		i=0
-		while [ $i -lt 40 ]; do
-			i=$((i + 1))
+		for i in $(seq 40); do
 			echo "free h$i hardirq" >"$2/objects" || exit
 			echo $i >"$1/freed"
 		done
 		: >"$1/all"' sh "$scratch" "$control" &
-	eventually test -e "$scratch/all" || fail "processor $cpu is stuck after $(cat "$scratch/freed") of 40 last frees in a hard interrupt: it waits for a lock that its own task has"
+	eventually test -e "$scratch/all" || fail "processor $cpu is stuck after $(cat "$scratch/freed") of 40 last frees in a hard interrupt: it waits for a lock that its own task holds"
 	: >"$scratch/stop"
 	wait
-	events "child_release: ctx=$hardirq .*"
-	[ "$count" = 40 ] || fail "$count releases in hard interrupts, not 40"
-	await released 40
+	has_events 40 "child_release: ctx=$hardirq .*" || fail "$count releases in hard interrupts, not 40"
+	await has_events 40 "child_free: .* child=[1-9][0-9]*"
 }
-all_made() { events "child_create: .*"; [ "$count" = "$1" ]; }
-killed() { events "child_kill: .*"; [ "$count" = "$1" ]; }
-released() { events "child_free: .* child=[1-9][0-9]*"; [ "$count" = "$1" ]; }
 
 tests "I5 frees to a live child and to the root, in task, softirq, hard irq" free_of_live \
 	"I7 allocations from task, softirq, hard irq; the first asks for a child" alloc_in \

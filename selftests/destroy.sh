@@ -1,24 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=busybox disable=SC2016,SC2030,SC2031,SC2086
-# Destruction of a root, with its children in every stage, and what happens meanwhile.
+# The destroy of a root with children in every stage, and operations during it.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-# new_root: r, $root its number.
-new_root() {
-	put roots create r 64
-	number_of root r
-	root=$value
-}
-
 # gone: nothing of r is left.
 gone() {
-	event "root_destroy: ctx=task root=$root name=r" || fail "no root_destroy"
-	not record roots || fail "a root is left"
-	not record children || fail "a child is left"
-	not any_cache || fail "a cache is left"
-	# Each child exactly once, whoever did it. One that was not published has no child_create.
+	event "$destroyed" || fail "no root_destroy"
+	must_be_empty
+	# Each child was freed exactly once, by the destroy or a worker. A child that was not published has no child_create.
 	sed -n "s/.* child_create: .* root=$root .* child=//p" "$trace/trace" >"$scratch/created"
 	sed -n "s/.* child_free: .* root=$root .* child=//p" "$trace/trace" | sort >"$scratch/freed"
 	double=$(uniq -d "$scratch/freed")
@@ -29,41 +20,13 @@ gone() {
 	case $last in *" root_destroy: "*) ;; *) fail "after root_destroy: $last" ;; esac
 }
 
-# usable GROUP: r serves this group as ever.
+# usable GROUP: r serves this group and its own cache works.
 usable() {
 	must roots name=r state=live
 	put objects alloc usable r "$1"
 	put objects free usable softirq
 	put objects alloc usable r -
 	put objects free usable $hardirq
-}
-
-# begin: a destroy in the background that waits; the workqueue is stalled, or a grace period held.
-begin() {
-	start destroyer roots destroy r
-	destroyer=$pid
-	await event "root_dying: ctx=task root=$root name=r"
-	must roots name=r state=dying
-}
-
-# ends RESULT
-ends() {
-	finish destroyer
-	[ "$result" = "$1" ] || fail "the destroy: $result, not $1"
-}
-
-busy() {
-	start busy roots destroy r
-	finish busy
-	[ "$result" = EBUSY ] || fail "the destroy: $result, not EBUSY"
-}
-
-# killed_child GROUP HANDLE: a child, killed, with one object. $child.
-killed_child() {
-	group_with_child "$1" r
-	put objects alloc "$2" r "$1"
-	put groups offline "$1"
-	await has_stage "$child" killed
 }
 
 without_children() {
@@ -89,13 +52,10 @@ active_with_objects() {
 	group_with_child g r
 	first=$child
 	put objects alloc h r g 10
-	state >"$scratch/before"
-	busy
-	state >"$scratch/after"
-	cmp -s "$scratch/before" "$scratch/after" || fail "it has changed something: $(diff "$scratch/before" "$scratch/after")"
+	unchanged destroy r EBUSY
 	in_order "root_dying: .* name=r" "root_drained: .* name=r" "child_condemn: .* child=$first" "child_resurrect: .* child=$first"
 	event "root_busy: .* name=r" || fail "no root_busy"
-	# The child serves as before, and its life goes on as it would have.
+	# The child serves allocations as before, and its life continues.
 	put objects alloc more r g 5
 	objects_from more 0 5
 	put groups offline g
@@ -113,7 +73,7 @@ own_objects() {
 	new_root
 	group_with_child g r
 	put objects alloc h r - 3
-	busy
+	destroy r EBUSY
 	in_order "root_drained: .* name=r" "child_resurrect: .* child=0"
 	usable g
 	put objects free h
@@ -121,7 +81,7 @@ own_objects() {
 	gone
 }
 
-# The very same children, whether they have objects or not.
+# The same children are there after the failure, with objects or without.
 busy_changes_nothing() {
 	put roots create r 128
 	group_with_child idle r
@@ -139,7 +99,7 @@ busy_changes_nothing() {
 	destroy r
 }
 
-# The object of one child makes the destroy fail; the others had none.
+# The object of one child makes the destroy fail; the other children have none.
 busy_among_idle() {
 	new_root
 	put groups create g1
@@ -151,9 +111,9 @@ busy_among_idle() {
 	make_child g3 r
 	put objects alloc h r g2
 	objects_from h 0 1
-	busy
+	destroy r EBUSY
 	must children "child=$two" stage=active
-	# What was without objects is in order, too: served again, by the old child or a new one.
+	# The groups without objects are served again, too, by the old child or a new one.
 	for name in g1 g2 g3; do usable $name; done
 	await no_request_left
 	for name in g1 g2 g3; do
@@ -165,40 +125,34 @@ busy_among_idle() {
 	destroy r
 	gone
 }
-no_request_left() {
-	events "child_request: .*"
-	requests=$count
-	events "child_(create|abort): .*"
-	[ "$requests" = "$count" ]
-}
 
-# The first rcu_barrier(): the callback of a child that is deactivated. It queues work, which is
-# waited for afterwards: the workqueue is stalled when the destroy is past what comes before.
+# The first rcu_barrier() of the drain waits for the callback of a deactivating child, and the flush after it for
+# the work that the callback queues. The workqueue is blocked when the destroy is already in the barrier.
 deactivating() {
 	new_root
 	group_with_child g r
 	hold
 	put groups offline g
 	must children "child=$child" stage=deactivating
-	begin
-	await asleep "$destroyer"
+	begin_destroy
+	await is_asleep "$destroyer"
 	stall
-	stays_false event "root_drained: ctx=task root=$root name=r"
+	stays_false event "$drained"
 	no_event "child_rcu: .*"
 	release
 	await event "child_rcu: ctx=$callback .* child=$child"
-	stays_false event "root_drained: ctx=task root=$root name=r"
+	stays_false event "$drained"
 	must children "child=$child" stage=deactivating
 	no_event "child_kill: .*"
 	resume
-	ends ok
+	end_destroy ok
 	in_order "child_offline: .*" "root_dying: .* name=r" "child_rcu: .*" "child_kill: .*" \
 		"child_suppress: .* child=$child" "root_drained: .* name=r" "child_shutdown: .* child=$child" "root_destroy: .* name=r"
 	gone
 }
 
-# The second one: percpu_ref_kill() has just been called, by the work that the drain has waited for.
-# The object lives until then, so that the count cannot reach zero before.
+# The second rcu_barrier() of the drain: the work that the drain has waited for has just called percpu_ref_kill().
+# The object is alive until the destroy has begun, so that the count cannot reach zero before.
 killed_in_drain() {
 	new_root
 	group_with_child g r
@@ -206,10 +160,10 @@ killed_in_drain() {
 	stall
 	put groups offline g
 	await event "child_rcu: .* child=$child"
-	begin
+	begin_destroy
 	put objects free h $hardirq
 	resume
-	ends ok
+	end_destroy ok
 	in_order "child_rcu: .*" "root_dying: .* name=r" "child_kill: .*" "root_drained: .* name=r" "root_destroy: .* name=r"
 	in_order "child_kill: .*" "child_suppress: ctx=$callback .* child=$child" "root_drained: .* name=r"
 	gone
@@ -218,7 +172,7 @@ killed_in_drain() {
 killed_with_objects() {
 	new_root
 	killed_child g h
-	busy
+	destroy r EBUSY
 	must children "child=$child" stage=killed
 	no_event "child_resurrect: .* child=$child"
 	put objects free h softirq
@@ -234,67 +188,59 @@ released_work_pending() {
 	stall
 	put objects free h $hardirq
 	must children "child=$child" stage=released
-	begin
-	stays_false event "root_drained: ctx=task root=$root name=r"
+	begin_destroy
+	stays_false event "$drained"
 	no_event "child_shutdown: .* child=$child"
 	resume
-	ends ok
+	end_destroy ok
 	in_order "child_release: ctx=$hardirq .*" "root_dying: .* name=r" "child_shutdown: .* child=$child" \
 		"child_free: .* child=$child" "root_drained: .* name=r" "root_destroy: .* name=r"
 	gone
 }
 
-# While the root is dying nothing is queued: an offline parks, a last free is suppressed, a first
-# allocation asks for no child. All of it is undone by a destroy that succeeds …
-parked_and_suppressed() {
+# While a root is dying nothing is queued: an offline is parked, a release is suppressed, a first allocation requests
+# no child.
+# dying_with_parked_and_suppressed CONTEXT [HANDLE]: $park and $supp are the children; the first has an object HANDLE.
+dying_with_parked_and_suppressed() {
 	new_root
 	group_with_child parked r
 	park=$child
+	[ ! "$2" ] || put objects alloc "$2" r parked
 	killed_child released h
 	supp=$child
 	put groups create new
 	await_exact_counts
 	stall
-	begin
+	begin_destroy
 	put groups offline parked
 	event "child_park: .* child=$park" || fail "no child_park"
 	must children "child=$park" stage=parked
 	event "group_free: .* name=parked" || fail "I4: the group is not freed"
-	put objects free h $hardirq
-	event "child_suppress: ctx=$hardirq .* child=$supp" || fail "no child_suppress"
+	put objects free h "$1"
+	event "child_suppress: ctx=$1 .* child=$supp" || fail "no child_suppress"
 	must children "child=$supp" stage=suppressed
-	clear_requests=$(grep -c ' child_request: ' "$trace/trace")
+	events "child_request: .*"
 	put objects alloc first r new
 	objects_from first 1 0
-	[ "$(grep -c ' child_request: ' "$trace/trace")" = "$clear_requests" ] || fail "a child was asked for"
+	has_events $count "child_request: .*" || fail "a child was requested"
+}
+
+# The destroy that succeeds shuts both down.
+parked_and_suppressed() {
+	dying_with_parked_and_suppressed $hardirq
 	put objects free first
 	resume
-	ends ok
+	end_destroy ok
 	no_event "child_(offline|rcu|kill): .* child=$park"
 	no_event "child_release: .* child=$supp"
 	gone
 }
 
-# … and goes on after one that fails.
+# After a destroy that fails both continue.
 handed_back() {
-	new_root
-	group_with_child parked r
-	park=$child
-	put objects alloc inpark r parked
-	killed_child released h
-	supp=$child
-	put groups create new
-	await_exact_counts
-	stall
-	begin
-	put groups offline parked
-	must children "child=$park" stage=parked
-	put objects free h softirq
-	must children "child=$supp" stage=suppressed
-	put objects alloc first r new
-	objects_from first 1 0
+	dying_with_parked_and_suppressed softirq inpark
 	resume
-	ends EBUSY
+	end_destroy EBUSY
 	must roots name=r state=live
 	await event "child_free: .* child=$supp"
 	await event "child_kill: .* child=$park"
@@ -312,7 +258,7 @@ handed_back() {
 	gone
 }
 
-# A creation that was admitted before, and runs after.
+# A creation that was requested before the destroy, and runs after the flag is set.
 creation_pending() {
 	new_root
 	put groups create g
@@ -320,9 +266,9 @@ creation_pending() {
 	put objects alloc h r g
 	event "child_request: .*" || fail "no request"
 	put objects free h
-	begin
+	begin_destroy
 	resume
-	ends ok
+	end_destroy ok
 	no_event "child_create: .*"
 	event "child_abort: .*" || fail "no child_abort"
 	in_order "root_dying: .* name=r" "child_abort: .*" "root_drained: .* name=r" "root_destroy: .* name=r"
@@ -334,14 +280,13 @@ second_destroy() {
 	new_root
 	group_with_child g r
 	stall
-	begin
-	busy
-	events "root_dying: .* name=r"
-	[ "$count" = 1 ] || fail "dying was set $count times"
+	begin_destroy
+	destroy r EBUSY
+	has_events 1 "root_dying: .* name=r" || fail "dying was set $count times"
 	must roots name=r state=dying
 	refused EEXIST roots create r 64
 	resume
-	ends ok
+	end_destroy ok
 	gone
 	put roots create r 32
 	must roots name=r size=32
@@ -350,13 +295,13 @@ second_destroy() {
 	usable g
 }
 
-# On a dying root an allocation works, or is refused with ENODEV; it never hangs.
+# On a dying root an allocation succeeds or fails with ENODEV; it never hangs.
 alloc_while_dying() {
 	new_root
 	group_with_child g r
 	put groups create new
 	stall
-	begin
+	begin_destroy
 	for group in g new -; do
 		start allocator objects alloc "h$group" r "$group"
 		finish allocator
@@ -367,15 +312,13 @@ alloc_while_dying() {
 		esac
 	done
 	resume
-	ends ok
+	end_destroy ok
 	gone
 }
 
-# The same root, destroyed from both processors while it is used.
+# Two processes destroy the same root at once, while it is used.
 both_processors() {
-	i=0
-	while [ $i -lt 15 ]; do
-		i=$((i + 1))
+	for i in $(seq 15); do
 		put roots create r 64
 		put groups create "g$i"
 		put objects alloc h r "g$i"
@@ -394,11 +337,10 @@ both_processors() {
 		esac
 	done
 	not record roots || fail "a root is left"
-	events "root_destroy: .* name=r"
-	[ "$count" = 15 ] || fail "$count roots of 15 destroyed"
+	has_events 15 "root_destroy: .* name=r" || fail "$count roots of 15 destroyed"
 }
 
-# The asynchronous destroy returns at once; the last object ends the root, wherever it is freed.
+# The asynchronous destroy returns at once; the last free destroys the root, in whichever context it is.
 asynchronous() {
 	new_root
 	group_with_child g r
@@ -407,7 +349,7 @@ asynchronous() {
 	put roots destroy r async
 	event "root_close: ctx=task root=$root name=r" || fail "no root_close"
 	must roots name=r state=closing
-	# It has no name any more, another one may have it.
+	# The name is free at once.
 	refused ENOENT roots destroy r async
 	refused ENOENT roots destroy r
 	refused ENOENT objects alloc x r g
@@ -419,7 +361,7 @@ asynchronous() {
 	must roots "root=$root" state=closing
 	no_event "root_destroy: .* root=$root .*"
 	put objects free in $hardirq
-	await event "root_destroy: ctx=task root=$root name=r"
+	await event "$destroyed"
 	await not record roots
 	await not any_cache
 	gone
@@ -430,7 +372,7 @@ asynchronous_idle() {
 	new_root
 	group_with_child g r
 	put roots destroy r async
-	await event "root_destroy: ctx=task root=$root name=r"
+	await event "$destroyed"
 	await not record roots
 	await not any_cache
 	gone
@@ -438,7 +380,7 @@ asynchronous_idle() {
 	put roots create r 64
 }
 
-# With everything on its way: what was admitted goes on, and it ends by itself.
+# With children in every stage: operations that were admitted continue, and the root destroys itself.
 asynchronous_in_every_stage() {
 	new_root
 	group_with_child deactivating r
@@ -458,13 +400,13 @@ asynchronous_in_every_stage() {
 	for handle in deactivating killed active asks; do put objects free $handle softirq; done
 	release
 	resume
-	await event "root_destroy: ctx=task root=$root name=r"
+	await event "$destroyed"
 	await not record roots
 	await not any_cache
 	gone
 }
 
-# Only the root that is meant.
+# A destroy does nothing to another root.
 other_roots() {
 	put roots create other 64
 	group_with_child g other

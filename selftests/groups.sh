@@ -1,11 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=busybox disable=SC2016,SC2030,SC2031,SC2086
-# Groups: their tree, reparenting, and creation that races with it.
+# Groups: the tree, reparenting, and creations that race with it.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-# offline NAME: and it is freed at once, although objects of its children live.
+# offline NAME: takes the group offline. It must be freed at once, although objects of its children are alive.
 offline() {
 	number_of group "$1"
 	put groups offline "$1"
@@ -16,12 +16,10 @@ several_levels() {
 	put roots create r 64
 	number_of root r
 	root=$value
-	put groups create a
-	number_of group a
-	a=$value
-	put groups create b a
-	number_of group b
-	b=$value
+	new_group a
+	a=$group
+	new_group b a
+	b=$group
 	put groups create c b
 	make_child c r
 	put objects alloc h r c 5
@@ -36,30 +34,25 @@ several_levels() {
 	in_order "child_reparent: ctx=task root=$root group=$b child=$child" \
 		"child_reparent: ctx=task root=$root group=$a child=$child" \
 		"child_reparent: ctx=task root=$root group=0 child=$child"
-	events "child_offline: .* child=$child"
-	[ "$count" = 1 ] || fail "deactivated $count times"
+	has_events 1 "child_offline: .* child=$child" || fail "deactivated $count times"
 	await has_stage "$child" killed
 	objects_from h 0 5
 	put objects free h
 	await event "child_free: ctx=task root=$root group=0 child=$child"
 }
 
-# Every level has a child of its own; the middle one goes first.
+# Each of three levels has a child; the middle group goes offline first.
 middle_first() {
 	put roots create r 64
 	put groups create a
 	make_child a r
-	child_a=$child
-	number_of group a
-	a=$value
+	child_a=$child a=$group
 	put groups create b a
 	make_child b r
 	child_b=$child
 	put groups create c b
 	make_child c r
-	child_c=$child
-	number_of group c
-	c=$value
+	child_c=$child c=$group
 	for name in a b c; do put objects alloc "h$name" r $name; done
 	offline b
 	must groups name=c "parent=$a"
@@ -81,7 +74,7 @@ middle_first() {
 	must children "child=$child_c" stage=active
 }
 
-# The child of an ancestor is no child of the group that has inherited from below.
+# A group serves no allocation from a child that it has inherited from a group below.
 inherited_does_not_serve() {
 	put roots create r 64
 	put groups create a
@@ -109,8 +102,7 @@ several_roots() {
 	done
 	must groups name=g children=3
 	offline g
-	events "child_offline: .*"
-	[ "$count" = 3 ] || fail "$count children offline"
+	has_events 3 "child_offline: .*" || fail "$count children offline"
 	for root in r1 r2 r3; do must roots name=$root children=1; done
 	put objects free hr2 $hardirq
 	await record roots name=r2 children=0
@@ -141,7 +133,7 @@ name_again() {
 	must objects handle=h3 from_children=3
 }
 
-# objects_in CACHE: $objects is how many of its objects are in use, nothing cached.
+# objects_in CACHE: $objects is the number of its objects in use, without those in per-CPU lists.
 objects_in() {
 	echo 1 >"$1/shrink"
 	read -r objects _ <"$1/objects"
@@ -176,52 +168,34 @@ origin() {
 many() {
 	number=200
 	put roots create r 32
-	i=0
-	while [ $i -lt $number ]; do
-		i=$((i + 1))
-		put groups create "g$i"
-		put objects alloc "h$i" r "g$i"
-	done
-	await counted $number "child_create: ctx=task .*"
+	groups_with_children $number
 	must roots name=r children=$number
-	i=0
-	while [ $i -lt $number ]; do
-		i=$((i + 1))
+	for i in $(seq $number); do
 		put objects alloc "i$i" r "g$i"
 		put groups offline "g$i"
 	done
 	count objects '^handle=i.* from_root=0 from_children=1$'
 	[ "$count" = $number ] || fail "$count of $number groups were served by their children"
-	counted $number "group_free: .*" || fail "$count of $number groups are freed"
+	has_events $number "group_free: .*" || fail "$count of $number groups are freed"
 	not record groups || fail "a group is left"
-	i=0
-	while [ $i -lt $number ]; do
-		i=$((i + 1))
+	for i in $(seq $number); do
 		put objects free "i$i" softirq
 	done
-	await counted $number "child_free: .*"
+	await has_events $number "child_free: .*"
 	must roots name=r children=0
 }
-counted() {
-	events "$2"
-	[ "$count" = "$1" ]
-}
 
-# Two processors ask for the same child, again and again.
+# Two processors request the same child, for 40 groups.
 two_processors() {
 	put roots create r 64
-	i=0
-	while [ $i -lt 40 ]; do
-		i=$((i + 1))
+	for i in $(seq 40); do
 		put groups create "g$i"
 	done
 	for cpu in 0 1; do
 		(
 			me=$cpu
 			taskset -cp "$cpu" "$(cut -d ' ' -f 4 /proc/self/stat)" >/dev/null 2>&1
-			i=0
-			while [ $i -lt 40 ]; do
-				i=$((i + 1))
+			for i in $(seq 40); do
 				put objects alloc "a$cpu.$i" r "g$i"
 				put objects alloc "b$cpu.$i" r "g$i"
 			done
@@ -236,52 +210,38 @@ two_processors() {
 	[ -z "$double" ] || fail "more than one child for $double"
 }
 
-# Every request ends in a child or is given up.
-no_request_left() {
-	events "child_request: .*"
-	requests=$count
-	events "child_(create|abort): .*"
-	[ "$requests" = "$count" ]
-}
-
 creation_of_offline() {
 	put roots create r 64
 	stall
-	put groups create g
-	number_of group g
+	new_group g
 	put objects alloc h r g
-	event "child_request: .* group=$value child=0" || fail "no request"
+	event "child_request: .* group=$group child=0" || fail "no request"
 	put groups offline g
 	no_event "group_free: .*"
 	resume
-	await event "child_abort: .* group=$value child=0"
-	await event "group_free: .* group=$value parent=0 name=g"
+	await event "child_abort: .* group=$group child=0"
+	await event "group_free: .* group=$group parent=0 name=g"
 	no_event "child_create: .*"
 	must roots name=r children=0
 }
 
 creation_races() {
 	put roots create r 64
-	i=0
-	while [ $i -lt 80 ]; do
-		i=$((i + 1))
+	for i in $(seq 80); do
 		put groups create g
 		put objects alloc "h$i" r g
 		put groups offline g
 	done
 	await no_request_left
-	await counted 80 "group_free: .*"
-	# No child was published for a group that was offline.
+	await has_events 80 "group_free: .*"
+	# No child may be published for a group that is offline.
 	late=$(awk '/ group_offline: / { sub(/.* group=/, ""); off[$1] = 1 }
 		/ child_create: / { sub(/.* group=/, ""); if ($1 in off) print $1 }' "$trace/trace")
 	[ -z "$late" ] || fail "a child for offline groups: $late"
 	events "child_create: .*"
 	created=$count
-	events "child_offline: .*"
-	[ "$count" = "$created" ] || fail "$created children created, $count went offline"
-	i=0
-	while [ $i -lt 80 ]; do
-		i=$((i + 1))
+	has_events "$created" "child_offline: .*" || fail "$created children created, $count went offline"
+	for i in $(seq 80); do
 		put objects free "h$i" softirq
 	done
 	await record roots name=r children=0

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=busybox disable=SC2016,SC2030,SC2031,SC2086
-# The whole life of a cache, step by step. Each test is a step and needs those before.
+# The life of a child cache, step by step. Each test is one step, and needs the ones before it.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 keep=yes
@@ -23,9 +23,7 @@ create_root() {
 
 first_object() {
 	recall
-	put groups create g
-	number_of group g
-	group=$value
+	new_group g
 	remember group
 	stall
 	put objects alloc first life g
@@ -49,7 +47,7 @@ create_child() {
 	must roots name=life children=1
 	cache_of "$child" || fail "no cache of child $child in $slab"
 	[ "$cache" = "$slab/kmemcg:life.$root($child:g)" ] || fail "the cache is $cache"
-	grep -Eq "^ +kworker/.* child_create: " "$trace/trace" || fail "it was not made by a worker"
+	grep -Eq "^ +kworker/.* child_create: " "$trace/trace" || fail "it was not created by a worker"
 }
 
 served_by_child() {
@@ -107,7 +105,7 @@ last_free() {
 	put objects free last $hardirq
 	event "child_release: ctx=$hardirq root=$root group=0 child=$child" || fail "no child_release in a hard interrupt"
 	must children "child=$child" stage=released
-	cache_of "$child" || fail "the cache is gone: who has destroyed it?"
+	cache_of "$child" || fail "the cache was destroyed before the shutdown work"
 	no_event "child_shutdown: .* child=$child"
 }
 
@@ -120,7 +118,7 @@ shutdown() {
 		"child_free: ctx=task root=$root group=0 child=$child"
 	events "child_(shutdown|free): .* child=$child"
 	[ "$count" = 2 ] || fail "not exactly one shutdown"
-	grep -Eq "^ +kworker/.* child_shutdown: .* child=$child\$" "$trace/trace" || fail "not by a worker"
+	grep -Eq "^ +kworker/.* child_shutdown: .* child=$child\$" "$trace/trace" || fail "it was not shut down by a worker"
 	not record children "child=$child" || fail "it is still in the list"
 	await not cache_of "$child"
 }
@@ -134,9 +132,7 @@ destroy_root() {
 		"child_shutdown: ctx=task root=$root group=0 child=0" \
 		"child_free: ctx=task root=$root group=0 child=0" \
 		"root_destroy: ctx=task root=$root name=life"
-	not record roots || fail "a root is left"
-	not record children || fail "a child is left"
-	not any_cache || fail "a cache is left"
+	must_be_empty
 }
 
 tests "a root is created, with a cache of its own" create_root \

@@ -5,10 +5,10 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-# The rescuer of the workqueue. Other workers keep the name of what they ran last.
+# The rescuer of the workqueue. An ordinary worker keeps the name of the workqueue that it served last.
 threads() { grep -l '^kworker/R-rust_' /proc/[0-9]*/comm 2>/dev/null; }
 
-# left: $left is what there is of the module.
+# left: $left lists what exists of the module. It is false where there is nothing.
 left() {
 	left=
 	! is_loaded || left="$left module"
@@ -31,33 +31,31 @@ start_unload() {
 	) &
 }
 
-# must_unload: it must work, and leave nothing.
+# must_unload: rmmod must succeed and leave nothing behind.
 must_unload() {
 	start_unload
 	await test -e "$scratch/unloaded"
 	read -r status <"$scratch/unloaded"
 	[ "$status" = 0 ] || fail "rmmod: $(cat "$scratch/rmmod")"
-	# Names in sysfs go a little later.
+	# sysfs removes names a little later.
 	eventually not left || fail "left behind:$left"
 }
 
-# must_load: and then all is there.
+# must_load: afterwards everything exists, but no cache.
 must_load() {
-	load || fail "it does not load"
+	load || fail "the module does not load"
 	left
-	[ "$left" = " module debugfs events threads" ] || fail "there is:$left"
+	[ "$left" = " module debugfs events threads" ] || fail "after loading there is:$left"
 	watch_events
 }
 
 twenty_times() {
-	i=0
-	while [ $i -lt 20 ]; do
-		i=$((i + 1))
+	for i in $(seq 20); do
 		unload || fail "rmmod: $(cat "$scratch/rmmod")"
 		eventually not left || fail "left behind:$left"
 		must_load
 	done
-	[ -z "$(cat $control/roots $control/groups $control/objects $control/children)" ] || fail "it is not empty"
+	[ -z "$(cat $control/roots $control/groups $control/objects $control/children)" ] || fail "the module is not empty after loading"
 }
 
 used() {
@@ -72,7 +70,7 @@ used() {
 	done
 }
 
-# furnish: children in every stage that a live root has, each with objects but for the released one.
+# furnish: children that are active, killed, and about to be released or deactivated; all but "idle" have objects.
 furnish() {
 	put roots create r 64
 	put roots create empty 4096 4096
@@ -80,16 +78,10 @@ furnish() {
 	put objects alloc active r active 500
 	put objects alloc own r - 7
 	group_with_child idle r
-	group_with_child killed r
+	killed_child killed killed 10
 	killed=$child
-	put objects alloc killed r killed 10
-	put groups offline killed
-	await has_stage "$killed" killed
-	group_with_child released r
+	killed_child released released 10
 	released=$child
-	put objects alloc released r released 10
-	put groups offline released
-	await has_stage "$released" killed
 	await_exact_counts
 	group_with_child deactivating r
 	deactivating=$child
@@ -100,7 +92,7 @@ furnish() {
 	put groups create asks
 }
 
-# Every stage at once, the levers pulled.
+# Children in every stage, with both levers pulled.
 every_stage() {
 	furnish
 	stall
@@ -141,9 +133,7 @@ held() {
 
 after_busy() {
 	furnish
-	start destroyer roots destroy r
-	finish destroyer
-	[ "$result" = EBUSY ] || fail "the destroy: $result"
+	destroy r EBUSY
 	must_unload
 	must_load
 }
@@ -159,10 +149,13 @@ closing() {
 }
 
 open_file() {
-	for file in roots groups children objects grace_period workqueue; do
-		if [ $file = children ]; then exec 9<$control/$file; else exec 9>>$control/$file; fi
+	for file in $(state_files); do
+		case " $(knob_files | tr '\n' ' ') " in
+		*" $file "*) exec 9>>$control/$file ;;
+		*) exec 9<$control/$file ;;
+		esac
 		! unload || fail "rmmod works while $file is open"
-		is_loaded || fail "it is gone"
+		is_loaded || fail "the module is gone"
 		[ -e $control/$file ] || fail "$file is gone"
 		exec 9<&-
 	done
@@ -176,34 +169,28 @@ open_file() {
 }
 
 destroy_in_progress() {
-	put roots create r 64
+	new_root
 	group_with_child g r
 	stall
-	start destroyer roots destroy r
-	await event "root_dying: .* name=r"
+	begin_destroy
 	! unload || fail "rmmod works while a root is being destroyed"
 	resume
-	finish destroyer
-	[ "$result" = ok ] || fail "the destroy: $result"
+	end_destroy ok
 	must_unload
 	must_load
 }
 
-# The names and numbers of the life before do not matter, and the files are usable at once.
+# After loading, names that were used before are free, and the files work as soon as they exist.
 used_while_loading() {
-	i=0
-	while [ $i -lt 3 ]; do
-		i=$((i + 1))
+	for i in $(seq 3); do
 		must_unload
 		(
 			eventually test -e $control/roots || exit
-			i=0
-			while [ $i -lt 15 ]; do
-				i=$((i + 1))
-				echo "create n$i 32" >$control/roots
+			for j in $(seq 15); do
+				echo "create n$j 32" >$control/roots
 			done
 		) 2>/dev/null &
-		load || fail "it does not load"
+		load || fail "the module does not load"
 		wait
 		count roots '^root='
 		[ "$count" = 15 ] || fail "$count of 15 roots"

@@ -1,82 +1,59 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=busybox disable=SC2016,SC2030,SC2031,SC2086
-# "What does this lock protect? The dying flag could get set right after the unlock." The flag is
-# looked at in four places: where a child is asked for, where the worker takes it in, where its group
-# goes offline, where its last object goes. For each: admitted, and the flag set right after; the flag
-# first; and both at once, where the trace decides.
+# "What does this lock protect? The dying flag could get set right after the unlock." The flag is checked in four
+# places: when a child is requested, when the worker links it to its root, when its group goes offline, and at its
+# last free. Each is tested in three orders: admitted before the flag is set, the flag set before, and both at once,
+# where the trace tells which came first.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-new_root() {
-	put roots create r 64
-	number_of root r
-	root=$value
-	dying="root_dying: ctx=task root=$root name=r"
-	drained="root_drained: ctx=task root=$root name=r"
-	ended="root_destroy: ctx=task root=$root name=r"
-}
-
-begin() {
-	start destroyer roots destroy r
-	await event "$dying"
-}
-
-ends() {
-	finish destroyer
-	[ "$result" = ok ] || fail "the destroy: $result"
-}
-
-killed_child() {
-	group_with_child g r
-	put objects alloc h r g
-	put groups offline g
-	await has_stage "$child" killed
+# exact_child: the child of g, killed, whose last free releases it.
+exact_child() {
+	killed_child g h
 	await_exact_counts
 }
 
-# ---- admitted, and the flag set right after: the drain covers it -------------------------------
+# request_pending GROUP: r has no object, but a request for the child of the group that waits for the blocked workqueue.
+request_pending() {
+	new_root
+	put groups create "$1"
+	stall
+	put objects alloc h r "$1"
+	put objects free h
+}
+
+# ---- admitted before the flag is set: the drain waits -------------------------------------------
 
 request_admitted() {
-	new_root
-	put groups create g
-	stall
-	put objects alloc h r g
-	put objects free h
-	begin
+	request_pending g
+	begin_destroy
 	stays_false event "$drained"
 	resume
-	ends
-	in_order "child_request: .* root=$root .*" "$dying" "child_abort: .* root=$root .*" "$drained" "$ended"
+	end_destroy ok
+	in_order "child_request: .* root=$root .*" "$dying" "child_abort: .* root=$root .*" "$drained" "$destroyed"
 	no_event "child_create: .*"
 }
 
-# Behind the stall the worker takes the child in at the moment that the flag is set. It is made, and
-# then the destroyer finds it, or it is not; never after the drain.
-adoption_admitted() {
+# The workqueue is unblocked while the flag is set. The worker links the child, and then the destroy finds it, or
+# it aborts the creation; in any case before the end of the drain.
+link_admitted() {
 	made=0
-	i=0
-	while [ $i -lt 25 ]; do
-		i=$((i + 1))
-		new_root
-		put groups create "g$i"
-		stall
-		put objects alloc h r "g$i"
-		put objects free h
+	for i in $(seq 25); do
+		request_pending "g$i"
 		start waker workqueue resume
 		start destroyer roots destroy r
-		finish waker
-		[ "$result" = ok ] || fail "resume: $result"
-		ends
+		finish_with waker ok
+		end_destroy ok
 		if event "child_create: .* root=$root .*"; then
 			made=$((made + 1))
-			in_order "child_create: .* root=$root .*" "$drained" "child_shutdown: .* root=$root .* child=[1-9][0-9]*" "$ended"
+			in_order "child_create: .* root=$root .*" "$drained" "child_shutdown: .* root=$root .* child=[1-9][0-9]*" "$destroyed"
 		else
-			in_order "child_request: .* root=$root .*" "child_abort: .* root=$root .*" "$drained" "$ended"
+			in_order "child_request: .* root=$root .*" "child_abort: .* root=$root .*" "$drained" "$destroyed"
 		fi
 		must groups "name=g$i" children=0
 	done
-	say "made before the flag: $made of $i"
+	say "created before the flag was set: $made of $i"
 }
 
 offline_admitted() {
@@ -84,59 +61,55 @@ offline_admitted() {
 	group_with_child g r
 	hold
 	put groups offline g
-	begin
+	begin_destroy
 	stays_false event "$drained"
 	no_event "child_rcu: .*"
 	release
-	ends
+	end_destroy ok
 	in_order "child_offline: .* child=$child" "$dying" "child_rcu: ctx=$callback .* child=$child" "child_kill: .* child=$child" \
-		"$drained" "$ended"
+		"$drained" "$destroyed"
 }
 
 release_admitted() {
 	for context in $contexts; do
 		new_root
-		killed_child
+		exact_child
 		stall
 		put objects free h $context
-		begin
+		begin_destroy
 		stays_false event "$drained"
 		no_event "child_shutdown: .* child=$child"
 		resume
-		ends
+		end_destroy ok
 		in_order "child_release: ctx=$context .* child=$child" "$dying" "child_shutdown: .* child=$child" \
-			"child_free: .* child=$child" "$drained" "$ended"
+			"child_free: .* child=$child" "$drained" "$destroyed"
 	done
 }
 
-# ---- the flag first: not admitted ---------------------------------------------------------------
+# ---- after the flag is set: not admitted --------------------------------------------------------
 
 request_refused() {
 	new_root
 	put groups create g
 	stall
-	begin
+	begin_destroy
 	put objects alloc h r g
 	objects_from h 1 0
 	put objects free h
 	resume
-	ends
+	end_destroy ok
 	no_event "child_(request|create|abort): .*"
 }
 
-adoption_refused() {
-	new_root
-	put groups create g
-	stall
-	put objects alloc h r g
-	put objects free h
-	begin
+link_refused() {
+	request_pending g
+	begin_destroy
 	no_event "child_(create|abort): .*"
 	resume
-	ends
+	end_destroy ok
 	in_order "$dying" "child_abort: .* root=$root .*" "$drained"
 	no_event "child_create: .*"
-	# Nothing of it can be found.
+	# The child was not published.
 	must groups name=g children=0
 }
 
@@ -144,31 +117,31 @@ offline_refused() {
 	new_root
 	group_with_child g r
 	stall
-	begin
+	begin_destroy
 	put groups offline g
 	resume
-	ends
-	in_order "$dying" "child_park: ctx=task .* child=$child" "$drained" "child_shutdown: .* child=$child" "$ended"
+	end_destroy ok
+	in_order "$dying" "child_park: ctx=task .* child=$child" "$drained" "child_shutdown: .* child=$child" "$destroyed"
 	no_event "child_(offline|rcu|kill): .* child=$child"
 }
 
 release_refused() {
 	for context in $contexts; do
 		new_root
-		killed_child
+		exact_child
 		stall
-		begin
+		begin_destroy
 		put objects free h $context
 		resume
-		ends
-		in_order "$dying" "child_suppress: ctx=$context .* child=$child" "$drained" "child_shutdown: .* child=$child" "$ended"
+		end_destroy ok
+		in_order "$dying" "child_suppress: ctx=$context .* child=$child" "$drained" "child_shutdown: .* child=$child" "$destroyed"
 		no_event "child_release: .* child=$child"
 	done
 }
 
-# ---- both at once: one side of the flag or the other --------------------------------------------
+# ---- at the same time as the flag: before it or after it ----------------------------------------
 
-# The destroyer begins when the other is on its way.
+# at_once FILE COMMAND: starts the command, then the destroy. $other and $result are their results.
 at_once() {
 	start other "$@"
 	start destroyer roots destroy r
@@ -178,9 +151,7 @@ at_once() {
 }
 
 request_at_once() {
-	i=0
-	while [ $i -lt 5 ]; do
-		i=$((i + 1))
+	for i in $(seq 5); do
 		new_root
 		put groups create "g$i"
 		at_once objects alloc h r "g$i"
@@ -197,9 +168,7 @@ request_at_once() {
 }
 
 offline_at_once() {
-	i=0
-	while [ $i -lt 5 ]; do
-		i=$((i + 1))
+	for i in $(seq 5); do
 		new_root
 		group_with_child g r
 		at_once groups offline g
@@ -210,22 +179,19 @@ offline_at_once() {
 }
 
 release_at_once() {
-	i=0
-	while [ $i -lt 5 ]; do
-		i=$((i + 1))
+	for i in $(seq 5); do
 		new_root
-		killed_child
+		exact_child
 		at_once objects free h
 		[ "$other" = ok ] || fail "free: $other"
 		[ "$result" = ok ] || destroy r
 		ordered "child_release: ctx=task .* child=$child" "child_shutdown: ctx=task .* child=$child"
-		events "child_(shutdown|free): .* child=$child"
-		[ "$count" = 2 ] || fail "not shut down once"
+		has_events 2 "child_(shutdown|free): .* child=$child" || fail "not shut down once"
 	done
 }
 
-# ordered ADMITTED DONE: what was admitted came before the flag, and was done before the drain was
-# over; where the first destroy has failed, the last one counts.
+# ordered ADMITTED DONE: an event ADMITTED must come before the flag is set, and DONE before the drain is over.
+# After a destroy that failed, the next one counts.
 ordered() {
 	event "$1" || return 0
 	ADMITTED=" $1\$" DONE=" $2\$" DYING=" $dying\$" DRAINED=" $drained\$" BUSY=" root_busy: .* root=$root name=r\$" awk '
@@ -234,15 +200,15 @@ ordered() {
 		$0 ~ ENVIRON["BUSY"] { dying = 0 }
 		$0 ~ ENVIRON["ADMITTED"] { if (dying) bad = "admitted after the flag was set"; pending = 1 }
 		$0 ~ ENVIRON["DONE"] { pending = 0 }
-		END { if (bad) { print "# " bad; exit 1 } }' "$trace/trace" || fail "not on one side of the flag: $1"
+		END { if (bad) { print "# " bad; exit 1 } }' "$trace/trace" || fail "neither before the flag nor after it: $1"
 }
 
 tests "I1 a request was admitted, then the flag: the drain covers it" request_admitted \
-	"I8 a child was taken in, then the flag: the destroyer finds it" adoption_admitted \
+	"I8 a child was taken in, then the flag: the destroyer finds it" link_admitted \
 	"I1 a deactivation was admitted, then the flag: the drain covers it" offline_admitted \
 	"I1 a release was admitted, then the flag: the drain covers it" release_admitted \
 	"I1 the flag, then a request: not admitted" request_refused \
-	"I8 the flag, then the worker would take a child in: it is not" adoption_refused \
+	"I8 the flag, then the worker would take a child in: it is not" link_refused \
 	"I1 the flag, then offline: not admitted" offline_refused \
 	"I1 the flag, then a last free: not admitted" release_refused \
 	"I1 a request and the flag at once" request_at_once \

@@ -1,63 +1,56 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=busybox disable=SC2016,SC2030,SC2031,SC2086
-# Everything at once, from every processor, without levers; then the trace must add up.
+# All operations at once, from every processor, without levers. Then the trace must add up.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=workers.sh
 . "$here/workers.sh"
 
-# Groups come and go; what they allocate from r is freed in turn everywhere.
+# Groups are created and go offline; their objects are freed before and after that, in each context.
 groups_of_r() {
 	try groups create "g$me"
 	try objects alloc "h$me" r "g$me" 3
 	try objects alloc "i$me" r "g$me" 3
-	in_turn
+	context_for "$i"
 	[ $((i % 2)) = 0 ] || try objects free "h$me" $context
 	try groups offline "g$me"
 	try objects free "h$me" $context
 	try objects free "i$me" $context
 }
 
-# The roots come and go.
+# The root r is created and destroyed.
 roots_r() {
 	try roots create r 64
 	try roots destroy r
 }
 
-# One group for all, which somebody takes offline.
+# One group for all workers; every fourth round takes it offline.
 shared_group() {
 	try groups create shared
 	try objects alloc "s$me" r shared 2
-	in_turn
+	context_for "$i"
 	try objects free "s$me" $context
 	[ $((i % 4)) != 0 ] || try groups offline shared
 }
 
-# A tree that is cut down from the top.
+# A tree of groups that goes offline from the top.
 tree() {
 	try groups create "a$me"
 	try groups create "b$me" "a$me"
 	try groups create "c$me" "b$me"
 	for group in a b c; do try objects alloc "t$group$me" r "$group$me" 2; done
 	for group in a b c; do try groups offline "$group$me"; done
-	in_turn
+	context_for "$i"
 	for group in b c a; do try objects free "t$group$me" $context; done
 }
 
-reader() { cat "$control"/roots "$control"/groups "$control"/children "$control"/objects >/dev/null; }
-
-# Waits for the child, then uses it.
+# Waits for the child of a group, then uses it.
 patient_group() {
 	try groups create "p$me"
-	j=0
-	until record objects "handle=p$me" from_root=0 || [ $j = 20 ]; do
-		j=$((j + 1))
-		try objects free "p$me"
-		try objects alloc "p$me" r "p$me" 2
-	done
+	until_served "p$me" "p$me"
 	try groups offline "p$me"
-	in_turn
+	context_for "$i"
 	try objects free "p$me" $context
 }
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=busybox disable=SC2154
-# Modules that call this one: samples/sessions.c and samples/sessions_rust.rs.
+# Modules that call rust_kmemcg: samples/sessions.c and samples/sessions_rust.rs.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=cgroups.sh
@@ -21,11 +21,11 @@ both_load() {
 }
 
 kept() {
-	! rmmod $module 2>/dev/null || fail "it was unloaded under those that call it"
-	is_loaded || fail "it is gone"
+	! rmmod $module 2>/dev/null || fail "the module was unloaded while others call it"
+	is_loaded || fail "the module is gone"
 }
 
-# session COMMAND NAME: what the C sample does.
+# session COMMAND NAME: writes a command to the C sample.
 session() { echo "$1 $2" >$sessions; }
 
 caches_of_cgroups() {
@@ -41,7 +41,7 @@ caches_of_cgroups() {
 		record children "root=$value" "owner=$group" stage=active objects=1 ||
 			fail "the second session of $one is not in its cache"
 	done
-	[ "$(grep -c '^session=[ab]\.\(first\|second\) pid=[1-9]' $sessions)" = 4 ] || fail "not the four that were opened"
+	[ "$(grep -c '^session=[ab]\.\(first\|second\) pid=[1-9]' $sessions)" = 4 ] || fail "not the four sessions that were opened"
 	grep -qx 'caches=3 objects=4' $sessions || fail "statistics: $(tail -n 1 $sessions)"
 }
 
@@ -58,19 +58,19 @@ outlives_its_cgroup() {
 	before=$(dying)
 	gone a
 	await dying_is "$before"
-	grep -q '^session=a.second ' $sessions || fail "the session went with its cgroup"
+	grep -q '^session=a.second ' $sessions || fail "the session is gone with its cgroup"
 	number_of root sessions
 	await record children "root=$value" stage=killed objects=1
-	session close a.second || fail "it cannot be closed"
+	session close a.second || fail "the session cannot be closed"
 	await not record children "root=$value" stage=killed
 	await grep -qx 'caches=2 objects=3' $sessions
 }
 
-# Opens two files of the Rust sample in the cgroup, and leaves that.
+# Opens two files of the Rust sample in the cgroup b, and then leaves b.
 visitor() {
 	echo 0 >"$cgroups/b/cgroup.procs"
 	exec 7<$rust
-	# Its maker has a reference, too.
+	# The worker that creates the child has a reference meanwhile, which counts as an object.
 	eventually record children "root=$root" "owner=$group" stage=active objects=0
 	read -r line <&7
 	echo "$line" >"$scratch/first"
@@ -104,7 +104,7 @@ files_of_rust() {
 
 all_unload() {
 	grep -q '^session=' $sessions || fail "no session is left to be freed"
-	# By others, so the samples come too late.
+	# The roots are closed before the samples close them.
 	put roots destroy sessions async
 	put roots destroy sessions_rust async
 	rmmod sessions || fail "the C sample cannot be unloaded"
@@ -112,7 +112,7 @@ all_unload() {
 	eventually not record roots || fail "a root is left: $(cat $control/roots)"
 	put cgroups detach
 	rmmod $module || fail "$module cannot be unloaded"
-	modprobe $module || fail "it cannot be loaded again"
+	modprobe $module || fail "$module cannot be loaded again"
 }
 
 tests "the samples load, and have root caches" both_load \

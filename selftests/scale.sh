@@ -1,19 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=busybox disable=SC2016,SC2030,SC2031,SC2086
-# Many objects, many children; and what was counted adds up.
+# Many objects, many children; and the counters must add up.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-# stat ROOT KEY: $value.
-stat() {
-	must stats "name=$1"
-	value "$2"
-}
-
-# counted ROOT KEY NUMBER
+# counted ROOT KEY NUMBER: the counter of that root must be this number.
 counted() {
-	stat "$1" "$2"
+	stat_of "$1" "$2"
 	[ "$value" = "$3" ] || fail "$2 is $value, not $3"
 }
 
@@ -32,7 +26,7 @@ reparenting() {
 	put objects free h2 softirq
 	put objects free h3 task
 	must children "child=$child" stage=killed objects=4000
-	cache_of "$child" || fail "the cache is gone, but 4000 objects live"
+	cache_of "$child" || fail "the cache is gone, but 4000 objects are alive"
 	put objects free h4 softirq
 	put objects free h5 $hardirq
 	event "child_release: ctx=$hardirq .* child=$child" || fail "not released by the last free"
@@ -42,65 +36,41 @@ reparenting() {
 	counted r objects 0
 }
 
-# hundred: 100 children of r, each with objects.
+# hundred: 100 children of r, each with 10 objects.
 hundred() {
-	i=0
-	while [ $i -lt 100 ]; do
-		i=$((i + 1))
-		put groups create "g$i"
-		put objects alloc "first$i" r "g$i"
-	done
-	await created 100
-	i=0
-	while [ $i -lt 100 ]; do
-		i=$((i + 1))
+	groups_with_children 100
+	counted r creations 100
+	for i in $(seq 100); do
 		put objects alloc "h$i" r "g$i" 10
 		put objects free "first$i"
 	done
 	count objects '^handle=h.* from_root=0 from_children=10$'
 	[ "$count" = 100 ] || fail "$count of 100 groups were served by their children"
 }
-created() { stat r creations; [ "$value" = "$1" ]; }
-shut_down() { stat r shutdowns; [ "$value" = "$1" ]; }
+shut_down() { stat_of r shutdowns; [ "$value" = "$1" ]; }
 
-# busy TIMES: so many have failed by now.
+# busy TIMES: the destroy must fail, for the TIMES-th time.
 busy() {
-	start busy roots destroy r
-	finish busy
-	[ "$result" = EBUSY ] || fail "the destroy: $result, not EBUSY"
+	destroy r EBUSY
 	counted r busy "$1"
 	must roots name=r state=live children=100
 }
 
 busy_and_back() {
-	put roots create r 64
+	new_root
 	hundred
-	grep -v 'child=0 ' $control/children >"$scratch/before"
-	busy 1
-	grep -v 'child=0 ' $control/children >"$scratch/after"
-	cmp -s "$scratch/before" "$scratch/after" || fail "it has changed children: $(diff "$scratch/before" "$scratch/after" | head -n 5)"
+	unchanged busy 1
 	counted r resurrections 101
-	# A third goes offline while the next destroy waits, a third afterwards.
+	# A third of the groups goes offline while the next destroy waits, a third afterwards.
 	stall
-	start destroyer roots destroy r
-	await event "root_dying: .*name=r"
-	i=0
-	while [ $i -lt 33 ]; do
-		i=$((i + 1))
-		put groups offline "g$i"
-	done
+	begin_destroy
+	for i in $(seq 33); do put groups offline "g$i"; done
 	counted r now_parked 33
 	resume
-	finish destroyer
-	[ "$result" = EBUSY ] || fail "the destroy: $result, not EBUSY"
-	while [ $i -lt 66 ]; do
-		i=$((i + 1))
-		put groups offline "g$i"
-	done
-	i=0
-	while [ $i -lt 100 ]; do
-		i=$((i + 1))
-		case $((i % 3)) in 0) context=task ;; 1) context=softirq ;; 2) context=$hardirq ;; esac
+	end_destroy EBUSY
+	for i in $(seq 34 66); do put groups offline "g$i"; done
+	for i in $(seq 100); do
+		context_for "$i"
 		put objects free "h$i" $context
 	done
 	await shut_down 66
@@ -109,66 +79,51 @@ busy_and_back() {
 	counted r deactivations 66
 	counted r parked 33
 	destroy r
-	events "child_create: .*"
-	[ "$count" = 100 ] || fail "$count created"
-	events "child_free: .* child=[1-9][0-9]*"
-	[ "$count" = 100 ] || fail "$count freed"
+	has_events 100 "child_create: .*" || fail "$count created"
+	has_events 100 "child_free: .* child=[1-9][0-9]*" || fail "$count freed"
 	not any_cache || fail "a cache is left"
 }
 
-# Each counter is held against the trace.
+# Each counter must agree with the trace.
 adds_up() {
-	put roots create r 64
-	number_of root r
-	root=$value
+	new_root
 	hundred
 	busy 1
-	i=0
-	while [ $i -lt 100 ]; do
-		i=$((i + 1))
-		put groups offline "g$i"
-	done
-	# Without an object the release is that of the kill, in softirq.
-	i=0
-	while [ $i -lt 50 ]; do
-		i=$((i + 1))
-		put objects free "h$i"
-	done
+	for i in $(seq 100); do put groups offline "g$i"; done
+	# A child without objects is released by the RCU callback of the kill, in softirq.
+	for i in $(seq 50); do put objects free "h$i"; done
 	await shut_down 50
 	counted r now_killed 50
-	# Until the grace period of the kill is over a count is a snapshot.
+	# Until the RCU callback of the kill has run, a count is a snapshot.
 	await_exact_counts
 	counted r objects 500
-	while [ $i -lt 100 ]; do
-		i=$((i + 1))
-		put objects free "h$i" $hardirq
-	done
+	for i in $(seq 51 100); do put objects free "h$i" $hardirq; done
 	await shut_down 100
 	must stats name=r objects=0 now_active=1 now_parked=0 now_deactivating=0 now_killed=0 now_suppressed=0 now_released=0
 	for pair in requests:child_request creations:child_create aborts:child_abort deactivations:child_offline \
 		parked:child_park suppressed:child_suppress resurrections:child_resurrect shutdowns:child_shutdown \
 		destroys:root_dying busy:root_busy; do
 		events "${pair#*:}: ctx=[a-z]+ root=$root .*"
-		stat r "${pair%:*}"
+		stat_of r "${pair%:*}"
 		[ "$value" = "$count" ] || fail "${pair%:*} is $value, but there are $count events ${pair#*:}"
 	done
 	total=0
 	for context in $contexts; do
 		events "child_(release|suppress): ctx=$context root=$root .*"
-		stat r "releases_$context"
+		stat_of r "releases_$context"
 		[ "$value" = "$count" ] || fail "releases_$context is $value, but there are $count events"
 		total=$((total + value))
 	done
-	# The root's own cache had no object: the destroy that failed has released and revived it.
+	# The root's own cache had no object: the destroy that failed released and resurrected it.
 	[ $total = 101 ] || fail "$total releases, not those of 100 children and the root's own"
 	counted r creations 100
-	stat r longest_killed_us
-	[ "$value" -gt 0 ] || fail "no stage has lasted"
+	stat_of r longest_killed_us
+	[ "$value" -gt 0 ] || fail "longest_killed_us is 0"
 	destroy r
 }
 
-# The reference was killed, but its grace period is not over: what was taken before is put from
-# another counter than it was taken from.
+# The count was killed, but its grace period is not over. The references of these objects were taken on the per-CPU
+# counters, and are put on the atomic one.
 count_between() {
 	put roots create r 64
 	group_with_child g r

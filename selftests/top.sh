@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=busybox disable=SC2016,SC2030,SC2031,SC2086
-# kmemcg-top shows what the files say.
+# kmemcg-top shows the content of the state files.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -11,7 +11,7 @@ top=$here/kmemcg-top
 
 # shown OPTION…: $scratch/shown is the screen.
 shown() { sh "$top" --once --interval 0 "$@" >"$scratch/shown" 2>&1 || fail "status $?: $(cat "$scratch/shown")"; }
-# line REGEX: a line of the screen, blanks squeezed, is all this.
+# line REGEX: the regex must match a whole line of the screen, with blanks squeezed.
 line() {
 	tr -s ' ' <"$scratch/shown" | sed 's/ $//' | grep -Exq "$1" || {
 		sed 's/^/#   /' "$scratch/shown"
@@ -37,12 +37,12 @@ furnished() {
 	line "web 3 1 1 0 0 0 0 0"
 	line "idle 0 0 0 0 0 0 0 0"
 	[ "$(grep -En '^(web|idle) ' "$scratch/shown" | cut -d : -f 2 | cut -d ' ' -f 1 | tr '\n' ' ')" = "web idle " ] ||
-		fail "the most objects are not first"
+		fail "the group with the most objects is not first"
 	shown --lines 1
 	line "and 1 more"
 }
 
-# What has been left behind is the top's, and is killed, but not gone.
+# A child whose group is gone is owned by the top, and killed; its objects are alive.
 left_behind() {
 	put roots create sessions 96
 	group_with_child web sessions
@@ -63,7 +63,7 @@ levers() {
 	resume
 }
 
-# In the interval 40 objects come from the root: more than 0 a second, and fewer than 41.
+# During the interval 40 objects are allocated from the root: the rate is more than 0 a second, and less than 41.
 rates() {
 	put roots create sessions 96
 	(
@@ -80,7 +80,7 @@ rates() {
 }
 
 seen() { [ "$(grep -c '^sessions ' "$scratch/shown")" -ge 3 ]; }
-# Redrawn until a signal, or until the module is gone.
+# It redraws until it gets a signal.
 live() {
 	put roots create sessions 96
 	sh "$top" --interval 0.2 >"$scratch/shown" 2>&1 &
@@ -88,7 +88,7 @@ live() {
 	await seen
 	kill $pid
 	await not kill -0 $pid 2>/dev/null
-	grep -q '1049l' "$scratch/shown" || fail "the screen is not given back"
+	grep -q '1049l' "$scratch/shown" || fail "the screen is not restored"
 }
 
 options() {
@@ -100,8 +100,8 @@ options() {
 	done
 	sh "$top" --once --control /nowhere 2>"$scratch/said"
 	status=$?
-	[ $status = 1 ] || fail "status $status where nothing is loaded"
-	grep -q 'is the module loaded' "$scratch/said" || fail "it does not say why"
+	[ $status = 1 ] || fail "status $status without a module"
+	grep -q 'is the module loaded' "$scratch/said" || fail "it does not print the reason"
 }
 
 tests "an empty module" empty \

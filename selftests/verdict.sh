@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=busybox disable=SC2016
-# What the tests have left behind in the kernel. "verdict.sh before" remembers what is there; run last,
-# without an argument, it unloads the module and compares.
+# What have the tests left behind in the kernel? "verdict.sh before" records the state of the kernel. Without an
+# argument, as the last program, it unloads the module and compares.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -10,9 +10,9 @@ remembered=/tmp/verdict
 leaks=/sys/kernel/debug/kmemleak
 control_folders=/sys/kernel/debug
 
-# A link is an alias of a merged cache, and stays as long as that: a cache of its own is a folder.
+# A folder is a cache. A link is an alias of a merged one, and stays as long as that cache.
 slab_caches() { find $slab -mindepth 1 -maxdepth 1 -type d | sed "s|.*/||" | sort; }
-# A workqueue that can reclaim memory has a thread of its own; those of sysfs have a folder.
+# A workqueue with WQ_MEM_RECLAIM has a rescuer thread; one with WQ_SYSFS has a folder.
 workqueues() {
 	cat /proc/[0-9]*/comm 2>/dev/null | grep '^kworker/R-' | sort
 	ls /sys/devices/virtual/workqueue 2>/dev/null
@@ -27,46 +27,46 @@ if [ "$1" = before ]; then
 	mkdir -p $remembered
 	for kind in $kinds; do $kind >"$remembered/$kind"; done
 	if [ -e $leaks ]; then
-		# What the kernel itself has lost while it booted is not ours.
+		# Forget the leaks of the kernel itself while it booted.
 		echo scan=off >$leaks
 		echo clear >$leaks
 	fi
 	exit
 fi
 
-# The same list as before? What somebody else in the kernel does may take a moment.
+# same KIND: is this list the same as before? The rest of the kernel may need a moment.
 same() { $1 >"$remembered/now" && cmp -s "$remembered/now" "$remembered/$1"; }
 as_before() {
 	eventually same "$1" || fail "not as before: $(diff "$remembered/$1" "$remembered/now" | grep '^[+-][^+-]' | tr '\n' ' ')"
 }
 
 unloaded() {
-	! is_loaded || rmmod $module || fail "it cannot be unloaded"
+	! is_loaded || rmmod $module || fail "the module cannot be unloaded"
 	as_before modules
 }
 
-# 1: a proprietary module, and so on: Documentation/admin-guide/tainted-kernels.rst. A module out of the
-# tree (4096), without a signature (8192), or a test (262144), is what we are.
+# See Documentation/admin-guide/tainted-kernels.rst. The module is out of tree (4096) and unsigned (8192), and the
+# kernel may run tests (262144).
 taint() {
 	taint=$(tainted)
 	[ $((taint & ~(4096 | 8192 | 262144))) = 0 ] || fail "the kernel is tainted: $taint"
 }
 
-# What nothing points to for 5 s, in two scans: the first may see what is on its way.
+# kmemleak reports objects that are older than 5 s. The first scan may see an object whose pointer is in flight.
 leaked() {
 	[ -e $leaks ] || skip "this kernel has no kmemleak"
 	sleep 6
 	echo scan >$leaks || fail "kmemleak is switched off"
 	echo scan >$leaks
 	sed 's/^/# /' $leaks
-	[ -z "$(cat $leaks)" ] || fail "kmemleak has found something"
+	[ -z "$(cat $leaks)" ] || fail "kmemleak reports leaks"
 }
 
 slabs() { as_before slab_caches; }
 queues() { as_before workqueues; }
 files() { as_before debugfs; }
 
-[ -d $remembered ] || skip_all "nothing was remembered before"
+[ -d $remembered ] || skip_all "verdict.sh before has not been run"
 scratch=$(mktemp -d)
 ktap_print_header
 ktap_set_plan 6

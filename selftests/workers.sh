@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=busybox disable=SC2154
-# Workers all over the processors, for the tests that let everything happen at once. Source it after lib.sh.
+# Workers on all processors, for the tests of races. Source it after lib.sh.
 
 seconds=3
 
-# over: is the time of this worker up? On a slow machine it goes on until there was something to test.
+# over: is the time of this worker up? A slow machine gets more, until a child has been created.
 over() {
 	read -r now _ </proc/uptime
 	[ "${now%.*}" -ge "$end" ] || return 1
 	event "child_create: .*" || [ "${now%.*}" -ge $((end + patience / 2)) ]
 }
 
-# run FUNCTION…: each in a process of its own, all over the processors, until the time is up.
+# run FUNCTION…: calls each function again and again until the time is up, in a process of its own, on one of the
+# processors. $i is the number of the round.
 run() {
 	local cpus cpu=0
 	cpus=$(grep -c '^processor' /proc/cpuinfo)
@@ -38,7 +39,6 @@ run() {
 		number=$((number - 1))
 	done
 	wait
-	# What runs by itself ends by itself; then nothing may be left, and reset() has no work.
 	adds_up
 }
 
@@ -46,14 +46,15 @@ settled() {
 	! record children stage=released && ! record children stage=killed && ! record children stage=deactivating
 }
 
-# adds_up: every child has had one whole life, in its order, and no event was lost.
+# adds_up: frees and destroys what the workers have left; then every child must have had one complete life, in the
+# right order, and no event may be lost.
 adds_up() {
 	while record objects; do
 		value handle
 		put objects free "$value"
 	done
 	await settled
-	# One that is closing goes by itself.
+	# A closing root destroys itself.
 	while record roots state=live; do
 		value name
 		destroy "$value"
@@ -74,12 +75,12 @@ adds_up() {
 		event == "root_dying" { if (!(root in live) || root in dying) wrong("dying"); dying[root] = 1 }
 		event == "root_busy" { delete dying[root] }
 		event == "root_destroy" { if (!(root in dying) && !(root in closing)) wrong("destroyed without dying"); delete live[root]; gone[root] = 1; destroyed++; next }
-		# One that was closing goes by itself, whoever still looks at it.
+		# A closing root may be destroyed while another task still has a reference on a child.
 		event ~ /^child_/ && root in gone && !(root in closing) { wrong("after root_destroy") }
 		event !~ /^child_/ || event == "child_abort" { next }
 		{ child = field[7]; id = root "." child }
 		child == 0 && event != "child_request" { if (event == "child_free") own[root]++; next }
-		event == "child_request" { if (root in dying || root in closing) wrong("asked for while dying"); requests++ }
+		event == "child_request" { if (root in dying || root in closing) wrong("requested while dying"); requests++ }
 		event == "child_create" { if (id in created) wrong("twice"); created[id] = 1; creations++; life[id] = "active" }
 		event == "child_offline" { if (root in dying && life[id] != "parked") wrong("deactivated while dying"); if (life[id] !~ /^(active|parked)$/) wrong("offline"); life[id] = "offline" }
 		event == "child_park" { if (!(root in dying) || life[id] != "active") wrong("parked"); life[id] = "parked" }
@@ -99,13 +100,17 @@ adds_up() {
 		}' "$trace/trace" || fail "the trace does not add up"
 }
 
-in_turn() {
-	case $((i % 3)) in
-	0) context=task ;;
-	1) context=softirq ;;
-	2) context=$hardirq ;;
-	esac
+# until_served HANDLE GROUP: allocates for the group until its own child of r serves it, 20 times at most.
+until_served() {
+	for j in $(seq 20); do
+		! record objects "handle=$1" from_root=0 || break
+		try objects free "$1"
+		try objects alloc "$1" r "$2" 2
+	done
 }
 
-# For what a test traces in its time.
+# A worker that reads all files.
+reader() { cat "$control"/* >/dev/null; }
+
+# The events of a few seconds must fit in the buffer.
 large_trace() { echo 16384 >"$trace/buffer_size_kb"; }
