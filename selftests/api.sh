@@ -84,16 +84,16 @@ unloads() {
 	[ -z "$(cat $control/roots $control/groups)" ] || fail "the module has left something behind"
 }
 
-tests "every test of the module is run, and no other" all_are_run \
-	"wrong names, sizes, alignments and flags are refused" names_sizes_flags \
+tests "every test in the module's list is run, and an unknown one is refused" all_are_run \
+	"invalid names, sizes, alignments and flags are refused" names_sizes_flags \
 	"NULL and ERR_PTR are refused by every function" no_pointers \
-	"objects of all sizes and alignments, zeroed ones too" layouts \
-	"groups: made, found, taken offline" groups \
-	"I4 the cache of a group, and a free by address that ends it" cache_of_a_group \
-	"I6 destroy while busy: -EBUSY, and all as before" busy \
-	"a closed root goes with its last object" closed \
-	"I5 the last free in a hard interrupt" hardirq_free \
-	"KMEMCG_ACCOUNT: the group's cgroup pays" the_group_pays \
-	"KMEMCG_ACCOUNT: the current task's cgroup pays" the_current_task_pays \
-	"Rust: groups, objects, destroy, and an object that outlives both" surface_for_rust \
-	"the module of the tests unloads, and leaves nothing" unloads
+	"objects have their size and alignment, and are zeroed on request" layouts \
+	"groups are created, found by name and taken offline" groups \
+	"I4 a free by address, the last one, destroys the cache of an offline group" cache_of_a_group \
+	"I6 the destroy of a busy root fails with -EBUSY and changes nothing" busy \
+	"a closed root is destroyed by its last free" closed \
+	"I5 the last free may happen in a hard interrupt" hardirq_free \
+	"KMEMCG_ACCOUNT: objects of a group are charged to its cgroup" the_group_pays \
+	"KMEMCG_ACCOUNT: objects of the current group are charged to the current cgroup" the_current_task_pays \
+	"Rust: groups, objects and destroy work, and an object outlives its group and root" surface_for_rust \
+	"the module of the tests unloads and leaves nothing behind" unloads

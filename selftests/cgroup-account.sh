@@ -149,10 +149,10 @@ detached() {
 	put objects free h
 }
 
-tests "a cgroup pays for what its processes allocate, until it is freed" for_current \
-	"a cgroup pays for what others allocate for it, in every context" for_others \
-	"a cgroup pays for its first objects, from the root's own cache" first_objects \
-	"nobody pays where the root does not account" without_account \
-	"I4 after rmdir the parent pays, and the cgroup is gone" reparented \
-	"I6 memory.max: ENOMEM, nothing lost, nobody killed" limited \
-	"without an attachment the current task pays" detached
+tests "a cgroup is charged for the objects of its processes until they are freed" for_current \
+	"a cgroup is charged for objects that others allocate for it, in every context" for_others \
+	"a cgroup is charged for its first objects, which come from the root's own cache" first_objects \
+	"no cgroup is charged for objects of a root that does not account" without_account \
+	"I4 after rmdir the parent is charged, and the cgroup is freed" reparented \
+	"I6 memory.max: allocations fail with ENOMEM, nothing is lost and no task is killed" limited \
+	"without an attachment the current cgroup is charged" detached

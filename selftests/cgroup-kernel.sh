@@ -98,5 +98,5 @@ kmem() {
 	compare test_kmem
 }
 
-tests "test_core passes with the module attached and busy as without" core \
-	"test_kmem passes with the module attached and busy as without" kmem
+tests "test_core passes the same tests with the module, attached and busy, as without" core \
+	"test_kmem passes the same tests with the module, attached and busy, as without" kmem

@@ -117,7 +117,7 @@ mayflies_too() {
 	done
 }
 
-tests "I4 cgroups made, filled, moved between and removed" one_root \
-	"I1 while roots are destroyed and made again" roots_too \
-	"I8 while cgroups are attached and detached, too" attachments_too \
-	"I4 cgroups that live as long as it takes to attach" mayflies_too
+tests "I4 the trace adds up while cgroups are made, filled and removed and tasks move" one_root \
+	"I1 the trace adds up while roots are destroyed and created again, too" roots_too \
+	"I8 the trace adds up while cgroups are attached and detached, too" attachments_too \
+	"I4 no rmdir is missed of a cgroup that is made and removed during the attachment" mayflies_too

@@ -74,5 +74,5 @@ memory_tree() {
 	tree +memory account
 }
 
-tests "I4 a tree of 500 cgroups with objects in each is removed: none stays dying" plain_tree \
-	"I4 the same with the memory controller, and objects that it charges" memory_tree
+tests "I4 500 cgroups are removed before their objects, and none stays dying" plain_tree \
+	"I4 500 cgroups with charged objects are removed before them, and none stays dying" memory_tree

@@ -274,15 +274,15 @@ unload_attached() {
 	done
 }
 
-tests "I4 the cgroups that there are, and those that come and go, are groups" existing_and_new \
-	"names of odd bytes and of 255 bytes, in groups and in the names of caches" odd_names \
-	"I3 a process is served by the cache of its cgroup, moves, and frees where it came from" current \
-	"I7 the first object of a cgroup comes from the root's own cache" first_time \
-	"I7 the root's own cache serves the root cgroup, interrupts, and everybody when detached" own_cache \
-	"I4 rmdir with objects alive: the cgroup goes, the cache after the last free" removed_with_objects \
-	"I8 cgroups made and removed faster than a grace period" faster \
-	"I4 rmdir while a grace period is held, and the last free in hard irq" rmdir_with_hold \
-	"I4 rmdir while the workqueue is stalled, and the last free in hard irq" rmdir_with_stall \
-	"I2 rmdir and the last free at once" rmdir_and_free \
-	"I9 attached and detached 200 times under load" many_attachments \
-	"I9 unload while attached and busy" unload_attached
+tests "I4 a cgroup is a group from the attachment or mkdir until rmdir or detaching" existing_and_new \
+	"unusual names and names of 255 bytes work for groups and caches" odd_names \
+	"I3 a task gets objects from the cache of its cgroup, and frees them to the same cache after a move" current \
+	"I7 the first objects of a cgroup come from the root's own cache" first_time \
+	"I7 the root's own cache serves the root cgroup, interrupts, and every task when detached" own_cache \
+	"I4 rmdir with objects alive: the cgroup is freed, and the cache after the last free" removed_with_objects \
+	"I8 cgroups of one name, made and removed within a grace period, are different groups" faster \
+	"I4 rmdir does not wait for a grace period, and the last free may come before it ends" rmdir_with_hold \
+	"I4 rmdir does not wait for the workqueue, and the last free may come before its work" rmdir_with_stall \
+	"I2 rmdir that races with the last free destroys the cache" rmdir_and_free \
+	"I9 200 times attached and detached under load, no group is left" many_attachments \
+	"I9 the module unloads while it is attached and busy" unload_attached

@@ -224,18 +224,18 @@ usage() {
 	accepted true
 }
 
-tests "a trace is accepted: one of now, and the one that is kept" genuine \
-	"rejected: one step removed" step_removed \
-	"rejected: two steps swapped" steps_swapped \
-	"rejected: a step in the wrong context" wrong_context \
-	"I1 rejected: admitted while dying" admitted_while_dying \
-	"I1 rejected: a callback, work or creation after the drain" after_the_drain \
-	"I6 rejected: suppressed or parked without the flag" not_dying \
-	"I2 rejected: a child freed twice, a number used twice" freed_twice \
-	"I2 rejected: a root destroyed before its children" without_children \
-	"I8 rejected: a child for an offline group" of_an_offline_group \
-	"a life that did not end is told" did_not_end \
-	"rejected: lost events" lost \
-	"rejected: an event that nobody knows" unknown \
-	"a trace that begins in the middle of lives" from_the_middle \
-	"wrong usage is told" usage
+tests "a new trace and the recorded one are accepted" genuine \
+	"a trace without one step is rejected" step_removed \
+	"a trace with two steps swapped is rejected" steps_swapped \
+	"a step in the wrong context is rejected" wrong_context \
+	"I1 an operation admitted while the root is dying is rejected" admitted_while_dying \
+	"I1 a callback, work or creation after the drain is rejected" after_the_drain \
+	"I6 a release or offline deferred while the root is not dying is rejected" not_dying \
+	"I2 a child freed twice and a number used twice are rejected" freed_twice \
+	"I2 a root destroyed before its children is rejected" without_children \
+	"I8 a child created for an offline group is rejected" of_an_offline_group \
+	"an unfinished life is reported" did_not_end \
+	"a trace with lost events is rejected" lost \
+	"an unknown event is rejected" unknown \
+	"with joined=1, lives may have begun before the trace" from_the_middle \
+	"a missing table is reported" usage

@@ -153,15 +153,15 @@ interrupted_holder() {
 	await has_events 40 "child_free: .* child=[1-9][0-9]*"
 }
 
-tests "I5 frees to a live child and to the root, in task, softirq, hard irq" free_of_live \
-	"I7 allocations from task, softirq, hard irq; the first asks for a child" alloc_in \
+tests "I5 frees to an active child and to the root's own cache work in task, softirq, hard irq" free_of_live \
+	"I7 allocations work in task, softirq, hard irq, and the first requests a child" alloc_in \
 	"I5 last free of 1 object in a task releases the child" one_task \
 	"I5 last free of 1 object in softirq releases the child" one_softirq \
 	"I5 last free of 1 object in hard irq releases the child" one_hardirq \
 	"I5 last free of 1000 objects in a task releases the child" many_task \
 	"I5 last free of 1000 objects in softirq releases the child" many_softirq \
 	"I5 last free of 1000 objects in hard irq releases the child" many_hardirq \
-	"I5 of frees in three contexts the last one releases" last_of_three \
-	"I2 last free before the kill: released after its grace period" freed_before_kill \
-	"I1 last free while the root is dying is suppressed, in every context" suppressed_in \
-	"I5 last frees in hard irqs that interrupt a holder of the gate" interrupted_holder
+	"I5 after frees in three contexts the last one releases the child" last_of_three \
+	"I2 last free before the kill: the child is released after its grace period" freed_before_kill \
+	"I1 last free while the root is dying: the release is deferred, in every context" suppressed_in \
+	"I5 last frees in hard irqs that interrupt the holder of the gate do not deadlock" interrupted_holder

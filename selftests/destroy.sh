@@ -422,23 +422,23 @@ other_roots() {
 	no_event "child_(condemn|suppress|shutdown): .* child=$survivor"
 }
 
-tests "I1 a root without children" without_children \
+tests "I1 a root without children is destroyed at once" without_children \
 	"I2 active children without objects are shut down" active_without_objects \
-	"I6 active child with objects: EBUSY, and all works as before" active_with_objects \
-	"I6 objects of the root's own cache: EBUSY, and all works as before" own_objects \
-	"I6 a failed destroy leaves the very same children" busy_changes_nothing \
-	"I6 one child busy, two idle: EBUSY, and all three serve" busy_among_idle \
-	"I1 deactivating child: the drain waits for callback and work" deactivating \
-	"I1 child killed by the drain: the drain waits for its grace period" killed_in_drain \
-	"I6 killed child with objects: EBUSY, released later" killed_with_objects \
-	"I1 released child: the drain waits for the shutdown work" released_work_pending \
-	"I1 while dying nothing is queued: parked, suppressed, not asked for" parked_and_suppressed \
-	"I6 a failed destroy lets everything go on that it had held up" handed_back \
-	"I8 a creation that was admitted before: no child of a dying root" creation_pending \
-	"I6 a second destroy meanwhile: EBUSY; the name can be used again" second_destroy \
-	"I6 allocation on a dying root works or is refused, never hangs" alloc_while_dying \
-	"I2 the same root destroyed from two processes at once" both_processors \
-	"I5 asynchronous: ends by itself after the last object, freed in hard irq" asynchronous \
-	"I2 asynchronous, without objects: ends by itself" asynchronous_idle \
-	"I1 asynchronous, with children in every stage: ends by itself" asynchronous_in_every_stage \
-	"I6 other roots do not notice" other_roots
+	"I6 an active child with objects: the destroy fails with EBUSY, and all works as before" active_with_objects \
+	"I6 objects of the root's own cache: the destroy fails with EBUSY, and all works as before" own_objects \
+	"I6 a failed destroy leaves the same children" busy_changes_nothing \
+	"I6 one busy child of three: the destroy fails with EBUSY, and all three groups are served" busy_among_idle \
+	"I1 the drain waits for the callback and the work of a deactivating child" deactivating \
+	"I1 the drain waits for the grace period of a child that is killed during it" killed_in_drain \
+	"I6 a killed child with objects: the destroy fails with EBUSY, and the child is released later" killed_with_objects \
+	"I1 the drain waits for the shutdown work of a released child" released_work_pending \
+	"I1 while a root is dying, offline and release are deferred and no child is requested" parked_and_suppressed \
+	"I6 after a failed destroy everything that it had deferred continues" handed_back \
+	"I8 a creation that was requested before the destroy makes no child of a dying root" creation_pending \
+	"I6 a second destroy meanwhile fails with EBUSY; afterwards the name is free" second_destroy \
+	"I6 an allocation on a dying root succeeds or fails with ENODEV, and never hangs" alloc_while_dying \
+	"I2 two processes that destroy the same root destroy it once" both_processors \
+	"I5 a closing root is destroyed after its last free, in a hard irq" asynchronous \
+	"I2 a closing root without objects destroys itself" asynchronous_idle \
+	"I1 a closing root with children in every stage is destroyed after their last frees" asynchronous_in_every_stage \
+	"I6 a destroy does not change another root" other_roots

@@ -247,13 +247,13 @@ creation_races() {
 	await record roots name=r children=0
 }
 
-tests "I4 over several levels: each group is freed, the child goes up" several_levels \
-	"I4 the middle of a tree goes first" middle_first \
+tests "I4 over several levels each group is freed, and its child is reparented" several_levels \
+	"I4 a group in the middle of the tree may go offline first" middle_first \
 	"I3 an inherited child serves no allocation" inherited_does_not_serve \
-	"I4 one group, children of several roots" several_roots \
-	"I3 the name of a group is used again while objects live" name_again \
-	"I3 objects go back to the cache that they came from" origin \
-	"I4 200 groups" many \
-	"I8 two processors ask for a child: one is made" two_processors \
-	"I8 creation for a group that went offline is given up" creation_of_offline \
-	"I8 creation racing with offline: no child of a dead group" creation_races
+	"I4 a group that goes offline deactivates its children of all roots" several_roots \
+	"I3 a group's name can be used again while objects of the old one are alive" name_again \
+	"I3 objects are freed to the cache that they came from" origin \
+	"I4 200 groups are freed while objects of their children are alive" many \
+	"I8 two processors request the same child, and one is created" two_processors \
+	"I8 the creation of a child is aborted if its group is offline" creation_of_offline \
+	"I8 a creation that races with offline makes no child of an offline group" creation_races

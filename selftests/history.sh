@@ -167,9 +167,9 @@ try_destroy() {
 	case $ending in ok | EBUSY) ;; *) fail "the destroy: $ending" ;; esac
 }
 
-tests "B1 I1 destroy while a creation and a deactivation are pending: both are waited for" destroyed_while_pending \
-	"B2 I8 allocation while the child is made: it is seen initialised, or not at all" seen_too_early \
-	"B3 I1 destroy while the reference is being killed: that grace period is waited for" killing_not_awaited \
-	"B4 I4 the group is gone long before the child: nothing looks for it" group_gone_first \
-	"B5 I6 a destroy that fails: no release is suppressed for ever" suppressed_for_ever \
-	"B6 I1 the last free in the very moment of the destroy: before the flag or after it" checked_then_queued
+tests "B1 I1 the destroy waits for a pending creation and a pending deactivation" destroyed_while_pending \
+	"B2 I8 an allocation during the creation sees an initialised child or none" seen_too_early \
+	"B3 I1 the destroy waits for the grace period of a kill that has begun" killing_not_awaited \
+	"B4 I4 no step of a child uses its group, which was freed before" group_gone_first \
+	"B5 I6 after a failed destroy no release is deferred for ever" suppressed_for_ever \
+	"B6 I1 a last free that races with the destroy is before the dying flag or after it" checked_then_queued

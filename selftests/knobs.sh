@@ -279,16 +279,16 @@ many_readers() {
 }
 test_byte_by_byte() { furnished; many_readers; }
 
-tests "I6 malformed commands: EINVAL" test_malformed \
-	"I6 binary, NUL, non-UTF-8, two lines: EINVAL" test_binary \
-	"I6 too long: E2BIG, never truncated" test_too_long \
+tests "I6 malformed commands fail with EINVAL" test_malformed \
+	"I6 control bytes, invalid UTF-8 and two lines fail with EINVAL" test_binary \
+	"I6 a command that is too long fails with E2BIG and is not truncated" test_too_long \
 	"the longest command and the longest names work" longest \
-	"I6 roots: bad sizes, alignments, names in use or missing" test_roots \
-	"I6 bad names, in every place of a name" test_names \
-	"I6 groups: wrong words, names in use or missing" test_groups \
-	"I6 objects: bad numbers, contexts, names in use or missing" test_objects \
-	"I6 levers: pulled twice, released without being pulled" test_levers \
-	"I6 cgroups: attached twice, detached without being attached" test_cgroups \
-	"I6 files that are not to be written are not" test_read_only \
-	"reads are of whole records while others write" test_read_while_written \
-	"reads are the same byte by byte" test_byte_by_byte
+	"I6 roots: invalid sizes and alignments, and names in use or missing, are refused" test_roots \
+	"I6 invalid names are refused wherever a name stands" test_names \
+	"I6 groups: unknown words, and names in use or missing, are refused" test_groups \
+	"I6 objects: invalid numbers and contexts, and names in use or missing, are refused" test_objects \
+	"I6 grace_period and workqueue refuse what is done already" test_levers \
+	"I6 cgroups refuses what is done already" test_cgroups \
+	"I6 files that are read-only cannot be written" test_read_only \
+	"reads return whole records while others write" test_read_while_written \
+	"reads byte by byte return the same content" test_byte_by_byte

@@ -9,10 +9,10 @@
 #
 #            create    offline   last free in task,   destroy of   destroy of  unload
 #                                softirq, hard irq    an idle root a busy root (load.sh)
-#   none     create    offline   free (three tests)   destroy      busy        "20 times", "on their way"
-#   G        create    offline   free (three tests)   destroy      busy        "a grace period held"
-#   W        create    offline   free (three tests)   destroy      busy        "the workqueue stalled"
-#   GW       create    offline   free (three tests)   destroy      busy        "both levers pulled"
+#   none     create    offline   free (three tests)   destroy      busy        "20 times", "are pending"
+#   G        create    offline   free (three tests)   destroy      busy        "with a grace period held"
+#   W        create    offline   free (three tests)   destroy      busy        "with the workqueue blocked"
+#   GW       create    offline   free (three tests)   destroy      busy        "the workqueue blocked and a grace period held"
 #
 # Not in this table, because the child is in another stage:
 #   - last free before the kill, with G, in three contexts: contexts.sh, "last free before the kill".

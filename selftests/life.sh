@@ -135,14 +135,14 @@ destroy_root() {
 	must_be_empty
 }
 
-tests "a root is created, with a cache of its own" create_root \
+tests "a root is created with a cache of its own" create_root \
 	"I7 the first objects of a group come from the root's own cache" first_object \
 	"a worker creates and publishes the child" create_child \
-	"I3 objects of the child, freed to where they came from" served_by_child \
-	"a group goes offline without waiting, its child is reparented" group_offline \
-	"I4 the group is freed while an object of its child lives" group_freed \
-	"the RCU callback comes after the grace period, in softirq" rcu_callback \
-	"the deactivation work kills the reference; the object lives on" deactivation \
-	"I5 the last free, in a hard interrupt, releases the child there" last_free \
-	"I2 the shutdown work destroys the cache, once" shutdown \
-	"the root is destroyed: dying, drained, gone" destroy_root
+	"I3 later objects come from the child, and all are freed to where they came from" served_by_child \
+	"a group goes offline without waiting, and its child is reparented" group_offline \
+	"I4 the group is freed while an object of its child is alive" group_freed \
+	"the RCU callback runs after the grace period, in softirq" rcu_callback \
+	"the deactivation work kills the reference while the object is alive" deactivation \
+	"I5 the last free, in a hard interrupt, releases the child" last_free \
+	"I2 the shutdown work destroys the cache exactly once" shutdown \
+	"the root is destroyed after it was dying and drained" destroy_root

@@ -197,14 +197,14 @@ used_while_loading() {
 	done
 }
 
-tests "I9 unload and load 20 times: nothing is left behind" twenty_times \
-	"I9 unload while releases are on their way" used \
-	"I9 unload with objects, with children alive and killed" with_objects \
-	"I9 unload with children in every stage and both levers pulled" every_stage \
-	"I9 unload with the workqueue stalled" stalled \
-	"I9 unload with a grace period held" held \
-	"I9 unload after a destroy that failed" after_busy \
-	"I9 unload with roots that are closing" closing \
-	"I9 no unload while a file is open, and it works afterwards" open_file \
-	"I9 no unload while a root is being destroyed" destroy_in_progress \
-	"the files can be used from the moment that they are there" used_while_loading
+tests "I9 unload and load work 20 times and leave nothing behind" twenty_times \
+	"I9 unload works while releases are pending" used \
+	"I9 unload works with objects of active and killed children" with_objects \
+	"I9 unload works with children in every stage, the workqueue blocked and a grace period held" every_stage \
+	"I9 unload works with the workqueue blocked" stalled \
+	"I9 unload works with a grace period held" held \
+	"I9 unload works after a destroy that failed" after_busy \
+	"I9 unload works with roots that are closing" closing \
+	"I9 unload fails while a file is open, and works afterwards" open_file \
+	"I9 unload fails while a root is being destroyed" destroy_in_progress \
+	"the files work as soon as they exist" used_while_loading

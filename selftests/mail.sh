@@ -203,14 +203,14 @@ ordered() {
 		END { if (bad) { print "# " bad; exit 1 } }' "$trace/trace" || fail "neither before the flag nor after it: $1"
 }
 
-tests "I1 a request was admitted, then the flag: the drain covers it" request_admitted \
-	"I8 a child was taken in, then the flag: the destroyer finds it" link_admitted \
-	"I1 a deactivation was admitted, then the flag: the drain covers it" offline_admitted \
-	"I1 a release was admitted, then the flag: the drain covers it" release_admitted \
-	"I1 the flag, then a request: not admitted" request_refused \
-	"I8 the flag, then the worker would take a child in: it is not" link_refused \
-	"I1 the flag, then offline: not admitted" offline_refused \
-	"I1 the flag, then a last free: not admitted" release_refused \
-	"I1 a request and the flag at once" request_at_once \
-	"I1 offline and the flag at once" offline_at_once \
-	"I1 a last free and the flag at once" release_at_once
+tests "I1 the drain waits for a request that was admitted before the flag was set" request_admitted \
+	"I8 a child linked before the flag was set is found by the destroy" link_admitted \
+	"I1 the drain waits for a deactivation that was admitted before the flag was set" offline_admitted \
+	"I1 the drain waits for a release that was admitted before the flag was set" release_admitted \
+	"I1 a request after the flag was set is not admitted" request_refused \
+	"I8 a child is not linked after the flag was set" link_refused \
+	"I1 an offline after the flag was set is not admitted" offline_refused \
+	"I1 a release after the flag was set is not admitted" release_refused \
+	"I1 a request that races with the flag is before it or after it" request_at_once \
+	"I1 an offline that races with the flag is before it or after it" offline_at_once \
+	"I1 a last free that races with the flag is before it or after it" release_at_once

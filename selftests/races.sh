@@ -62,6 +62,6 @@ groups_and_frees() {
 roots_and_groups() { large_trace; run roots_r roots_r groups_of_r patient_group shared_group; }
 shared() { large_trace; run shared_group shared_group roots_r tree patient_group; }
 
-tests "I2 groups and frees in every context: every child lives once" groups_and_frees \
-	"I1 roots that come and go while groups use them" roots_and_groups \
-	"I8 one group, allocated from and taken offline by all" shared
+tests "I2 every child has one life while groups and objects come and go in every context" groups_and_frees \
+	"I1 the trace adds up while roots are created and destroyed in use" roots_and_groups \
+	"I8 the trace adds up while all workers allocate for one group and take it offline" shared

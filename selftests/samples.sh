@@ -116,9 +116,9 @@ all_unload() {
 }
 
 tests "the samples load, and have root caches" both_load \
-	"I9 it is not unloaded under those that call it" kept \
-	"C: each cgroup's sessions are in its own cache" caches_of_cgroups \
-	"C: a wrong command changes nothing" wrong_commands \
+	"I9 the module cannot be unloaded while others call it" kept \
+	"C: the sessions of each cgroup are in its own cache" caches_of_cgroups \
+	"C: an invalid command changes nothing" wrong_commands \
 	"I4 C: a session outlives its cgroup" outlives_its_cgroup \
 	"I4 Rust: an open file outlives its cgroup" files_of_rust \
-	"I9 all can be unloaded, with sessions open and roots that others have closed" all_unload
+	"I9 all unload with sessions open and roots that were closed before" all_unload

@@ -145,7 +145,7 @@ count_between() {
 	await event "child_free: .* child=$child"
 }
 
-tests "I4 10,000 objects outlive their group, freed in every context; the cache goes" reparenting \
-	"I6 EBUSY with 100 children, freed later: everything is released, nothing left" busy_and_back \
+tests "I4 10,000 objects outlive their group, and the last free destroys the cache" reparenting \
+	"I6 after EBUSY with 100 children everything is released and nothing is left" busy_and_back \
 	"I2 the counters add up, and agree with the trace" adds_up \
-	"I2 objects are counted while a kill waits for its grace period" count_between
+	"I2 objects are counted correctly while a kill waits for its grace period" count_between

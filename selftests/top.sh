@@ -104,10 +104,10 @@ options() {
 	grep -q 'is the module loaded' "$scratch/said" || fail "it does not print the reason"
 }
 
-tests "an empty module" empty \
-	"roots, groups and objects, the busiest first" furnished \
-	"what groups have left behind" left_behind \
-	"the levers" levers \
-	"rates are of the interval" rates \
-	"it is drawn anew, and gives the screen back" live \
-	"wrong options, and no module" options
+tests "an empty module has no rows" empty \
+	"roots and groups are listed, those with the most objects first" furnished \
+	"children of offline groups are counted as left behind" left_behind \
+	"a held grace period and a blocked workqueue are shown" levers \
+	"rates are those of the interval" rates \
+	"the screen is redrawn, and restored at the end" live \
+	"invalid options and a missing module are reported" options

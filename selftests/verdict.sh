@@ -73,11 +73,11 @@ ktap_set_plan 6
 for test in unloaded taint leaked slabs queues files; do
 	case $test in
 	unloaded) name="I9 the module can be unloaded" ;;
-	taint) name="the kernel is tainted by nothing but a module from outside" ;;
-	leaked) name="kmemleak finds nothing" ;;
-	slabs) name="I9 the slab caches are those of before" ;;
-	queues) name="I9 the workqueues are those of before" ;;
-	files) name="I9 debugfs is as before" ;;
+	taint) name="nothing but the module has tainted the kernel" ;;
+	leaked) name="kmemleak reports no leak" ;;
+	slabs) name="I9 the slab caches are the same as before" ;;
+	queues) name="I9 the workqueues are the same as before" ;;
+	files) name="I9 debugfs is the same as before" ;;
 	esac
 	($test)
 	case $? in

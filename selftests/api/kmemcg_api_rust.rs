@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of `include/rust_kmemcg.rs`, run by selftests/api.sh: they run as the module is loaded, and it does
-//! not load where something is not as expected, which a line in the kernel's log says.
+//! Tests of `include/rust_kmemcg.rs`, run by selftests/api.sh. They run while the module is loaded. If one fails, the
+//! module does not load, and a line in the kernel's log names the expectation.
 //!
-//! While it is loaded it has a root "rust" whose objects are accounted.
+//! While the module is loaded it has a root "rust" whose objects are accounted.
 
 #[path = "../../include/rust_kmemcg.rs"]
 mod kmemcg;
@@ -26,7 +26,7 @@ module! {
     license: "GPL",
 }
 
-/// Ends the test that it stands in.
+/// Makes the test fail unless the condition holds.
 macro_rules! expect {
     ($($condition:tt)*) => {
         if !($($condition)*) {
@@ -36,7 +36,7 @@ macro_rules! expect {
     };
 }
 
-/// What workers do takes a moment.
+/// The same, for a condition that a worker makes true.
 macro_rules! expect_soon {
     ($($condition:tt)*) => {
         let mut patience = 2000;
@@ -48,7 +48,7 @@ macro_rules! expect_soon {
     };
 }
 
-/// Tells of its end.
+/// Counts how many values were dropped.
 struct Value(u64, Arc<Atomic<u32>>);
 
 impl Drop for Value {
@@ -86,7 +86,7 @@ fn destroy() -> Result {
         return Err(EINVAL);
     };
     expect!(error == EBUSY);
-    // It is as before, and so is the object.
+    // The root and the object still work.
     object.0 += root.alloc_current(Value(41, ends.clone()), GFP_KERNEL)?.0;
     expect!(object.0 == 42 && ends.load(Relaxed) == 1);
     drop(object);
@@ -109,7 +109,7 @@ fn outlives() -> Result {
     for number in 1..=100 {
         object = root.alloc(Some(&group), Value(number, ends.clone()), GFP_KERNEL)?;
     }
-    // Those of the group, and not the root's own, were the last.
+    // The last objects came from the group's cache, not from the root's own.
     expect!(root.stats().allocations_root < 100);
     expect!(root.stats().objects == 1);
     group.offline()?;

@@ -2,10 +2,10 @@
 /*
  * Tests of include/rust_kmemcg.h, run in the kernel by selftests/api.sh.
  *
- * In debugfs, the folder kmemcg_api_test: "list" has the names of the tests; one that is
- * written to "run" is run, and the write fails with EINVAL where something was not as
- * expected, which a line in the kernel's log says. The parameter "cgroup" names the group
- * that the tests about accounting allocate for.
+ * In debugfs, in the folder kmemcg_api_test, the file "list" has the names of the tests.
+ * Writing a name to "run" runs that test. If it fails, the write fails with EINVAL, and a
+ * line in the kernel's log names the expectation. The parameter "cgroup" names the group
+ * that the tests of accounting allocate for.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -25,7 +25,7 @@ static char *cgroup;
 module_param(cgroup, charp, 0644);
 MODULE_PARM_DESC(cgroup, "name of a group that is a cgroup");
 
-/* Ends the test that it stands in. */
+/* Makes the test fail unless the condition holds. */
 #define EXPECT(condition)							\
 	do {									\
 		if (!(condition)) {						\
@@ -45,7 +45,7 @@ static struct kmemcg_stats stats(const struct kmemcg_root *root)
 	return stats;
 }
 
-/* What workers do takes a moment. */
+/* The same, for a condition that a worker makes true. */
 #define EXPECT_SOON(condition)							\
 	do {									\
 		int patience = 2000;						\
@@ -77,7 +77,7 @@ static int names_sizes_flags(void)
 	EXPECT_ERR_PTR(kmemcg_root_create("api", 8, BIT(62), 0), -E2BIG);
 	EXPECT_ERR_PTR(kmemcg_root_create("api", SZ_1G, 0, 0), -E2BIG);
 
-	/* What was refused is not there. */
+	/* The refused calls have created nothing. */
 	root = kmemcg_root_create("api", 8, 0, 0);
 	EXPECT_ERR_PTR(root, 0);
 	EXPECT_ERR_PTR(kmemcg_root_create("api", 8, 0, 0), -EEXIST);
@@ -124,7 +124,7 @@ static bool is_filled(const u8 *object, u8 with, size_t size)
 	return !memchr_inv(object, with, size);
 }
 
-/* Each object is aligned, and all of it is its own; the pointer in front is not touched. */
+/* Each object is aligned and overlaps no other one, nor the pointer to its owner. */
 static int one_layout(size_t size, size_t align)
 {
 	struct kmemcg_root *root = kmemcg_root_create("api", size, align, 0);
@@ -182,7 +182,7 @@ static int groups(void)
 	EXPECT(kmemcg_group_offline(group) == 0);
 	EXPECT(kmemcg_group_offline(group) == -ENOENT);
 	EXPECT_ERR_PTR(kmemcg_group_get("api.group"), -ENOENT);
-	/* The name is free, the old one still a group. */
+	/* The name is free again, while the old group still has a reference. */
 	found = kmemcg_group_create("api.group", parent);
 	EXPECT_ERR_PTR(found, 0);
 	EXPECT(found != group);
@@ -195,7 +195,7 @@ static int groups(void)
 	return 0;
 }
 
-/* A root with a group that has a cache there, by an object that is freed again. */
+/* Makes a root, and a group with a cache there: its first object requests it. */
 static int prepare(struct kmemcg_root **root, struct kmemcg_group **group)
 {
 	void *object;
@@ -214,7 +214,7 @@ static int prepare(struct kmemcg_root **root, struct kmemcg_group **group)
 	return 0;
 }
 
-/* The cache of a group serves it, and goes after its last object, which is freed by its address. */
+/* The cache of a group serves it, and is destroyed after its last object was freed by address. */
 static int cache_of_a_group(void)
 {
 	struct kmemcg_group *group;
@@ -242,7 +242,7 @@ static int cache_of_a_group(void)
 	return 0;
 }
 
-/* Busy is busy, and the root is what it was. */
+/* The destroy of a busy root fails, and the root works as before. */
 static int busy(void)
 {
 	struct kmemcg_group *group;
@@ -266,7 +266,10 @@ static int busy(void)
 	return 0;
 }
 
-/* The name of a closed root is free; its objects live on, the last one ends it: see the trace. */
+/*
+ * The name of a closed root is free, and its objects stay valid. The last free destroys the
+ * root, as the trace shows.
+ */
 static int closed(void)
 {
 	struct kmemcg_group *group;
@@ -324,7 +327,7 @@ static int hardirq_free(void)
 	return 0;
 }
 
-/* How many objects of 4 KiB there can be for the group, at most 2,000. They are freed. */
+/* Allocates up to 2,000 objects of 4 KiB for the group, frees them and returns their number. */
 static int fill(struct kmemcg_root *root, struct kmemcg_group *group, bool current_pays)
 {
 	static void *objects[2000];
@@ -367,13 +370,13 @@ static int account(bool current_pays)
 	return 0;
 }
 
-/* Whoever allocates, the group's cgroup pays. */
+/* Objects for a group are charged to its cgroup, whichever task allocates them. */
 static int the_group_pays(void)
 {
 	return account(false);
 }
 
-/* Run by a task that is in there. */
+/* The task that runs this test is in that cgroup. */
 static int the_current_task_pays(void)
 {
 	return account(true);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * One bug of each kind that the checkers of a kernel are there for; which one, the
- * parameter says. Only for kernels that are thrown away afterwards.
+ * One bug of each kind that the checkers of the kernel find. The parameter selects it.
+ * Load this module only in a machine that is thrown away afterwards.
  */
 #include <linux/delay.h>
 #include <linux/kthread.h>
@@ -32,7 +32,7 @@ static struct thing *make(void)
 	return thing;
 }
 
-/* Read after it was freed. */
+/* Reads an object after it was freed. */
 static void use_after_free(struct thing *thing)
 {
 	kmem_cache_free(cache, thing);
@@ -46,8 +46,8 @@ static void double_free(struct thing *thing)
 }
 
 /*
- * Nothing points to them any more; to some, by chance, a stack may still, and to the
- * last few dozen the sheaf that they came from: its slots keep what was in them.
+ * No pointer to these objects is kept. A stack may still have one to some of them by chance,
+ * and so does the sheaf for the last few dozen: its slots are not cleared.
  */
 static void leak(struct thing *thing)
 {
@@ -86,7 +86,7 @@ static void work(struct work_struct *work)
 {
 }
 
-/* It is queued, and its memory goes: it will be called nowhere, or anywhere. */
+/* Frees the memory of a work item that is queued. */
 static void lost_callback(struct thing *thing)
 {
 	INIT_WORK(&thing->work, work);
@@ -100,7 +100,7 @@ static void callback(struct rcu_head *rcu)
 {
 }
 
-/* Queued twice, so called once too often. */
+/* Queues an RCU callback twice. */
 static void double_callback(struct thing *thing)
 {
 	rcu_read_lock();
@@ -109,14 +109,14 @@ static void double_callback(struct thing *thing)
 	rcu_read_unlock();
 }
 
-/* The cache is destroyed while an object lives. */
+/* Destroys the cache while an object is alive. */
 static void early_destroy(struct thing *thing)
 {
 	kmem_cache_destroy(cache);
 	cache = NULL;
 }
 
-/* The module goes, its cache stays. */
+/* Unloading the module leaves its cache behind. */
 static void left_cache(struct thing *thing)
 {
 	kmem_cache_free(cache, thing);
