@@ -72,12 +72,12 @@ for_others() {
 # The first objects come from the root's own cache, and are charged to the cgroup, too.
 first_objects() {
 	start_charging a
-	stall
+	block
 	path a
 	put objects alloc h paid "$path" 500
 	objects_from h 500 0
 	await is_charged a 500 700
-	resume
+	unblock
 	put objects free h
 	await is_charged a 0 100
 }

@@ -95,13 +95,13 @@ first_time() {
 	make a
 	attach
 	put roots create r 64
-	stall
+	block
 	inside a put objects alloc one r current
 	objects_from one 1 0
 	inside a put objects alloc two r current
 	objects_from two 1 0
 	has_events 1 "child_request: .*" || fail "$count requests"
-	resume
+	unblock
 	await event "child_create: .*"
 	inside a put objects alloc three r current
 	objects_from three 0 1
@@ -182,7 +182,8 @@ faster() {
 	await has_events 100 "group_free: .* name=$path"
 }
 
-# rmdir_with PULL RELEASE: rmdir with one lever pulled; the last free comes before it is released, in a hard interrupt.
+# rmdir_with SET STAGE RESET: rmdir with one of the test knobs set, which keeps the child in that stage. The last free
+# comes before it is reset, in a hard interrupt.
 rmdir_with() {
 	make a
 	attach
@@ -191,16 +192,16 @@ rmdir_with() {
 	put objects alloc h r "$path" 10
 	"$1"
 	rmdir $cgroups/a || fail "rmdir fails"
-	must children "child=$child" stage=deactivating
+	await has_stage "$child" "$2"
 	not is_group a || fail "a is a group"
 	put objects free h $hardirq
-	must children "child=$child" stage=deactivating
-	"$2"
+	must children "child=$child" stage="$2"
+	"$3"
 	await event "child_free: .* child=$child"
 	await not cache_of "$child"
 }
-rmdir_with_hold() { rmdir_with hold release; }
-rmdir_with_stall() { rmdir_with stall resume; }
+rmdir_with_hold() { rmdir_with hold deactivating release; }
+rmdir_with_block() { rmdir_with block quiescent unblock; }
 
 # rmdir and the last free at once, on two processors.
 rmdir_and_free() {
@@ -261,7 +262,7 @@ unload_attached() {
 		inside a/b put objects alloc h r current 50
 		inside a/b put objects alloc p paid current 50
 		(until [ -e "$scratch/enough" ]; do mkdir $cgroups/x$i $cgroups/x$i/y; rmdir $cgroups/x$i/y $cgroups/x$i; done; : >"$scratch/ended") 2>/dev/null &
-		stall
+		block
 		rmmod $module || fail "the module cannot be unloaded"
 		: >"$scratch/enough"
 		await test -e "$scratch/ended"
@@ -282,7 +283,7 @@ tests "I4 a cgroup is a group from the attachment or mkdir until rmdir or detach
 	"I4 rmdir with objects alive: the cgroup is freed, and the cache after the last free" removed_with_objects \
 	"I8 cgroups of one name, made and removed within a grace period, are different groups" faster \
 	"I4 rmdir does not wait for a grace period, and the last free may come before it ends" rmdir_with_hold \
-	"I4 rmdir does not wait for the workqueue, and the last free may come before its work" rmdir_with_stall \
+	"I4 rmdir does not wait for the workqueue, and the last free may come before its work" rmdir_with_block \
 	"I2 rmdir that races with the last free destroys the cache" rmdir_and_free \
 	"I9 200 times attached and detached under load, no group is left" many_attachments \
 	"I9 the module unloads while it is attached and busy" unload_attached

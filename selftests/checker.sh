@@ -25,7 +25,8 @@ record_life() {
 
 # judge ARGUMENT…: runs trace-check on $scratch/altered. $verdict is its status, $said its output.
 judge() {
-	said=$(awk -f "$here/trace-check" -v "table=$here/transitions" "$@" "$scratch/altered")
+	find_table
+	said=$(awk -f "$here/trace-check" -v "table=$table" "$@" "$scratch/altered")
 	verdict=$?
 }
 
@@ -76,7 +77,7 @@ again() {
 step_removed() {
 	rejected "child_kill of child 1/1, which is deactivating" \
 		without "child_rcu: .* child=1"
-	rejected "child_release of child 1/1, which is called" \
+	rejected "child_release of child 1/1, which is quiescent" \
 		without "child_kill: .* child=1"
 	rejected "child_shutdown of child 1/1, which is killed" \
 		without "child_release: .* child=1"
@@ -84,7 +85,7 @@ step_removed() {
 		without "child_shutdown: .* child=1"
 	rejected "child_rcu of child 1/1, which is active" \
 		without "child_offline: .* child=1"
-	rejected "child_[a-z]* of child 1/1, which is not alive" \
+	rejected "child_[a-z_]* of child 1/1, which is not alive" \
 		without "child_create: .* child=1"
 	rejected "root_(busy|destroy) of root 1, which is dying" \
 		without "root_drained: .* name=r"
@@ -100,7 +101,7 @@ steps_swapped() {
 	rejected "child_free of child 1/1, which is released" \
 		before "child_free: .* child=1" "child_shutdown: .* child=1"
 	rejected "child_resurrect of child 1/1, which is active" \
-		before "child_resurrect: .* child=1" "child_condemn: .* child=1"
+		before "child_resurrect: .* child=1" "child_mark_killed: .* child=1"
 }
 
 wrong_context() {
@@ -138,10 +139,10 @@ after_the_drain() {
 }
 
 not_dying() {
-	rejected "child_suppress: not admitted, but root 1 is not dying .I6." \
-		sed '/ child_release: .* child=1/s/child_release/child_suppress/' "$recorded"
-	rejected "child_park: not admitted, but root 1 is not dying .I6." \
-		sed '/ child_offline: .* child=1/s/child_offline/child_park/' "$recorded"
+	rejected "child_defer_release: not admitted, but root 1 is not dying .I6." \
+		sed '/ child_release: .* child=1/s/child_release/child_defer_release/' "$recorded"
+	rejected "child_defer_offline: not admitted, but root 1 is not dying .I6." \
+		sed '/ child_offline: .* child=1/s/child_offline/child_defer_offline/' "$recorded"
 }
 
 freed_twice() {

@@ -21,7 +21,7 @@ free_of_live() {
 		done
 	done
 	must children "child=$child" stage=active
-	no_event "child_(release|suppress|kill): .*"
+	no_event "child_(release|defer_release|kill): .*"
 }
 
 # Objects of a child, of the root's own cache, and the first object of a group, which requests its child.
@@ -103,19 +103,19 @@ freed_before_kill() {
 	done
 }
 
-# A release while the root is dying is suppressed, in every context.
-suppressed_in() {
+# A release while the root is dying is deferred, in every context.
+deferred_in() {
 	for context in $contexts; do
 		new_root
 		killed_child "g$context" h 10
 		await_exact_counts
-		stall
+		block
 		begin_destroy
 		put objects free h "$context"
-		event "child_suppress: ctx=$context .* child=$child" || fail "not suppressed in $context"
+		event "child_defer_release: ctx=$context .* child=$child" || fail "not deferred in $context"
 		no_event "child_release: .* child=$child"
-		must children "child=$child" stage=suppressed
-		resume
+		must children "child=$child" stage=release_deferred
+		unblock
 		end_destroy ok
 		event "child_free: ctx=task .* child=$child" || fail "not freed by the destroy"
 	done
@@ -163,5 +163,5 @@ tests "I5 frees to an active child and to the root's own cache work in task, sof
 	"I5 last free of 1000 objects in hard irq releases the child" many_hardirq \
 	"I5 after frees in three contexts the last one releases the child" last_of_three \
 	"I2 last free before the kill: the child is released after its grace period" freed_before_kill \
-	"I1 last free while the root is dying: the release is deferred, in every context" suppressed_in \
+	"I1 last free while the root is dying: the release is deferred, in every context" deferred_in \
 	"I5 last frees in hard irqs that interrupt the holder of the gate do not deadlock" interrupted_holder

@@ -44,7 +44,7 @@ active_without_objects() {
 	gone
 	must groups name=g1 children=0
 	must groups name=g2 children=0
-	in_order "root_dying: .* name=r" "root_drained: .* name=r" "child_condemn: .*" "child_shutdown: .*" "root_destroy: .* name=r"
+	in_order "root_dying: .* name=r" "root_drained: .* name=r" "child_mark_killed: .*" "child_shutdown: .*" "root_destroy: .* name=r"
 }
 
 active_with_objects() {
@@ -53,7 +53,7 @@ active_with_objects() {
 	first=$child
 	put objects alloc h r g 10
 	unchanged destroy r EBUSY
-	in_order "root_dying: .* name=r" "root_drained: .* name=r" "child_condemn: .* child=$first" "child_resurrect: .* child=$first"
+	in_order "root_dying: .* name=r" "root_drained: .* name=r" "child_mark_killed: .* child=$first" "child_resurrect: .* child=$first"
 	event "root_busy: .* name=r" || fail "no root_busy"
 	# The child serves allocations as before, and its life continues.
 	put objects alloc more r g 5
@@ -136,18 +136,18 @@ deactivating() {
 	must children "child=$child" stage=deactivating
 	begin_destroy
 	await is_asleep "$destroyer"
-	stall
+	block
 	stays_false event "$drained"
 	no_event "child_rcu: .*"
 	release
 	await event "child_rcu: ctx=$callback .* child=$child"
 	stays_false event "$drained"
-	must children "child=$child" stage=deactivating
+	must children "child=$child" stage=quiescent
 	no_event "child_kill: .*"
-	resume
+	unblock
 	end_destroy ok
 	in_order "child_offline: .*" "root_dying: .* name=r" "child_rcu: .*" "child_kill: .*" \
-		"child_suppress: .* child=$child" "root_drained: .* name=r" "child_shutdown: .* child=$child" "root_destroy: .* name=r"
+		"child_defer_release: .* child=$child" "root_drained: .* name=r" "child_shutdown: .* child=$child" "root_destroy: .* name=r"
 	gone
 }
 
@@ -157,15 +157,15 @@ killed_in_drain() {
 	new_root
 	group_with_child g r
 	put objects alloc h r g
-	stall
+	block
 	put groups offline g
 	await event "child_rcu: .* child=$child"
 	begin_destroy
 	put objects free h $hardirq
-	resume
+	unblock
 	end_destroy ok
 	in_order "child_rcu: .*" "root_dying: .* name=r" "child_kill: .*" "root_drained: .* name=r" "root_destroy: .* name=r"
-	in_order "child_kill: .*" "child_suppress: ctx=$callback .* child=$child" "root_drained: .* name=r"
+	in_order "child_kill: .*" "child_defer_release: ctx=$callback .* child=$child" "root_drained: .* name=r"
 	gone
 }
 
@@ -185,40 +185,39 @@ released_work_pending() {
 	new_root
 	killed_child g h
 	await_exact_counts
-	stall
+	block
 	put objects free h $hardirq
 	must children "child=$child" stage=released
 	begin_destroy
 	stays_false event "$drained"
 	no_event "child_shutdown: .* child=$child"
-	resume
+	unblock
 	end_destroy ok
 	in_order "child_release: ctx=$hardirq .*" "root_dying: .* name=r" "child_shutdown: .* child=$child" \
 		"child_free: .* child=$child" "root_drained: .* name=r" "root_destroy: .* name=r"
 	gone
 }
 
-# While a root is dying nothing is queued: an offline is parked, a release is suppressed, a first allocation requests
-# no child.
-# dying_with_parked_and_suppressed CONTEXT [HANDLE]: $park and $supp are the children; the first has an object HANDLE.
-dying_with_parked_and_suppressed() {
+# While a root is dying nothing is queued: offline and release are deferred, and a first allocation requests no child.
+# dying_with_both_deferred CONTEXT [HANDLE]: $off and $rel are their children; $off has an object HANDLE.
+dying_with_both_deferred() {
 	new_root
-	group_with_child parked r
-	park=$child
-	[ ! "$2" ] || put objects alloc "$2" r parked
+	group_with_child offline r
+	off=$child
+	[ ! "$2" ] || put objects alloc "$2" r offline
 	killed_child released h
-	supp=$child
+	rel=$child
 	put groups create new
 	await_exact_counts
-	stall
+	block
 	begin_destroy
-	put groups offline parked
-	event "child_park: .* child=$park" || fail "no child_park"
-	must children "child=$park" stage=parked
-	event "group_free: .* name=parked" || fail "I4: the group is not freed"
+	put groups offline offline
+	event "child_defer_offline: .* child=$off" || fail "no child_defer_offline"
+	must children "child=$off" stage=offline_deferred
+	event "group_free: .* name=offline" || fail "I4: the group is not freed"
 	put objects free h "$1"
-	event "child_suppress: ctx=$1 .* child=$supp" || fail "no child_suppress"
-	must children "child=$supp" stage=suppressed
+	event "child_defer_release: ctx=$1 .* child=$rel" || fail "no child_defer_release"
+	must children "child=$rel" stage=release_deferred
 	events "child_request: .*"
 	put objects alloc first r new
 	objects_from first 1 0
@@ -226,32 +225,32 @@ dying_with_parked_and_suppressed() {
 }
 
 # The destroy that succeeds shuts both down.
-parked_and_suppressed() {
-	dying_with_parked_and_suppressed $hardirq
+both_deferred() {
+	dying_with_both_deferred $hardirq
 	put objects free first
-	resume
+	unblock
 	end_destroy ok
-	no_event "child_(offline|rcu|kill): .* child=$park"
-	no_event "child_release: .* child=$supp"
+	no_event "child_(offline|rcu|kill): .* child=$off"
+	no_event "child_release: .* child=$rel"
 	gone
 }
 
 # After a destroy that fails both continue.
 handed_back() {
-	dying_with_parked_and_suppressed softirq inpark
-	resume
+	dying_with_both_deferred softirq inside
+	unblock
 	end_destroy EBUSY
 	must roots name=r state=live
-	await event "child_free: .* child=$supp"
-	await event "child_kill: .* child=$park"
-	in_order "child_park: .* child=$park" "root_busy: .* name=r" "child_offline: .* child=$park" \
-		"child_rcu: ctx=$callback .* child=$park" "child_kill: .* child=$park"
-	in_order "child_suppress: .* child=$supp" "root_busy: .* name=r" "child_release: .* child=$supp" "child_shutdown: .* child=$supp"
+	await event "child_free: .* child=$rel"
+	await event "child_kill: .* child=$off"
+	in_order "child_defer_offline: .* child=$off" "root_busy: .* name=r" "child_offline: .* child=$off" \
+		"child_rcu: ctx=$callback .* child=$off" "child_kill: .* child=$off"
+	in_order "child_defer_release: .* child=$rel" "root_busy: .* name=r" "child_release: .* child=$rel" "child_shutdown: .* child=$rel"
 	put objects alloc second r new
 	await event "child_create: .* group=[0-9]+ child=[0-9]+"
 	await_exact_counts
-	put objects free inpark $hardirq
-	await event "child_free: .* child=$park"
+	put objects free inside $hardirq
+	await event "child_free: .* child=$off"
 	put objects free first
 	put objects free second
 	destroy r
@@ -262,12 +261,12 @@ handed_back() {
 creation_pending() {
 	new_root
 	put groups create g
-	stall
+	block
 	put objects alloc h r g
 	event "child_request: .*" || fail "no request"
 	put objects free h
 	begin_destroy
-	resume
+	unblock
 	end_destroy ok
 	no_event "child_create: .*"
 	event "child_abort: .*" || fail "no child_abort"
@@ -279,13 +278,13 @@ creation_pending() {
 second_destroy() {
 	new_root
 	group_with_child g r
-	stall
+	block
 	begin_destroy
 	destroy r EBUSY
 	has_events 1 "root_dying: .* name=r" || fail "dying was set $count times"
 	must roots name=r state=dying
 	refused EEXIST roots create r 64
-	resume
+	unblock
 	end_destroy ok
 	gone
 	put roots create r 32
@@ -300,7 +299,7 @@ alloc_while_dying() {
 	new_root
 	group_with_child g r
 	put groups create new
-	stall
+	block
 	begin_destroy
 	for group in g new -; do
 		start allocator objects alloc "h$group" r "$group"
@@ -311,7 +310,7 @@ alloc_while_dying() {
 		*) fail "alloc for $group: $result" ;;
 		esac
 	done
-	resume
+	unblock
 	end_destroy ok
 	gone
 }
@@ -391,7 +390,7 @@ asynchronous_in_every_stage() {
 	put groups create asks
 	put groups create late
 	hold
-	stall
+	block
 	put groups offline deactivating
 	put objects alloc asks r asks
 	put roots destroy r async
@@ -399,7 +398,7 @@ asynchronous_in_every_stage() {
 	refused ENOENT objects alloc late r late
 	for handle in deactivating killed active asks; do put objects free $handle softirq; done
 	release
-	resume
+	unblock
 	await event "$destroyed"
 	await not record roots
 	await not any_cache
@@ -419,7 +418,7 @@ other_roots() {
 	must groups name=g children=1
 	put objects alloc i other g
 	objects_from i 0 1
-	no_event "child_(condemn|suppress|shutdown): .* child=$survivor"
+	no_event "child_(mark_killed|defer_release|shutdown): .* child=$survivor"
 }
 
 tests "I1 a root without children is destroyed at once" without_children \
@@ -432,7 +431,7 @@ tests "I1 a root without children is destroyed at once" without_children \
 	"I1 the drain waits for the grace period of a child that is killed during it" killed_in_drain \
 	"I6 a killed child with objects: the destroy fails with EBUSY, and the child is released later" killed_with_objects \
 	"I1 the drain waits for the shutdown work of a released child" released_work_pending \
-	"I1 while a root is dying, offline and release are deferred and no child is requested" parked_and_suppressed \
+	"I1 while a root is dying, offline and release are deferred and no child is requested" both_deferred \
 	"I6 after a failed destroy everything that it had deferred continues" handed_back \
 	"I8 a creation that was requested before the destroy makes no child of a dying root" creation_pending \
 	"I6 a second destroy meanwhile fails with EBUSY; afterwards the name is free" second_destroy \

@@ -83,10 +83,10 @@ inherited_does_not_serve() {
 	inherited=$child
 	put objects alloc h r b
 	offline b
-	stall
+	block
 	put objects alloc x r a
 	objects_from x 1 0
-	resume
+	unblock
 	await event "child_create: .*group=[0-9]+ child=[0-9]+"
 	must children "child=$inherited"
 	put objects free h
@@ -212,13 +212,13 @@ two_processors() {
 
 creation_of_offline() {
 	put roots create r 64
-	stall
+	block
 	new_group g
 	put objects alloc h r g
 	event "child_request: .* group=$group child=0" || fail "no request"
 	put groups offline g
 	no_event "group_free: .*"
-	resume
+	unblock
 	await event "child_abort: .* group=$group child=0"
 	await event "group_free: .* group=$group parent=0 name=g"
 	no_event "child_create: .*"

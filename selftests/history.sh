@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=busybox disable=SC2016,SC2030,SC2031,SC2086
-# The bugs that this protocol had in Linux. Each test forces the interleaving of one with the levers; it must be harmless.
+# The bugs that this protocol had in Linux. Each test forces the interleaving of one with the test knobs; it must be harmless.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -10,7 +10,7 @@ child_before_kill() {
 	new_root
 	group_with_child g r
 	put objects alloc h r g
-	stall
+	block
 	put groups offline g
 	await event "child_rcu: .* child=$child"
 }
@@ -22,7 +22,7 @@ destroyed_while_pending() {
 	group_with_child old r
 	new_group new
 	new=$group
-	stall
+	block
 	put objects alloc h r new
 	put groups offline old
 	await event "child_rcu: .* child=$child"
@@ -31,7 +31,7 @@ destroyed_while_pending() {
 	stays_false event "$drained"
 	no_event "child_(create|abort): .* group=$new .*"
 	no_event "child_kill: .*"
-	resume
+	unblock
 	end_destroy ok
 	in_order "child_request: .* group=$new child=0" "root_dying: .*" "child_abort: .* group=$new child=0" "$drained"
 	in_order "child_rcu: .* child=$child" "root_dying: .*" "child_kill: .* child=$child" "$drained" "child_free: .* child=$child" "$destroyed"
@@ -44,11 +44,11 @@ seen_too_early() {
 	new_root
 	for i in $(seq 30); do
 		new_group "g$i"
-		stall
+		block
 		put objects alloc first r "g$i"
 		objects_from first 1 0
 		start looker objects alloc "h$i" r "g$i" 3000
-		resume
+		unblock
 		finish_with looker ok
 		await event "child_create: .* group=$group child=[0-9]+"
 		must objects "handle=h$i"
@@ -71,13 +71,13 @@ killing_not_awaited() {
 	await is_asleep "$destroyer"
 	put objects free h $hardirq
 	hold
-	resume
+	unblock
 	await event "child_kill: .* child=$child"
 	stays_false event "$drained"
-	no_event "child_(suppress|release): .* child=$child"
+	no_event "child_(defer_release|release): .* child=$child"
 	release
 	end_destroy ok
-	in_order "root_dying: .*" "child_kill: .* child=$child" "child_suppress: ctx=$callback .* child=$child" "$drained" \
+	in_order "root_dying: .*" "child_kill: .* child=$child" "child_defer_release: ctx=$callback .* child=$child" "$drained" \
 		"child_shutdown: .* child=$child" "$destroyed"
 }
 
@@ -93,13 +93,13 @@ group_gone_first() {
 	put objects alloc h r g 2000
 	put objects alloc last r g
 	hold
-	stall
+	block
 	put groups offline g
 	event "group_free: .* group=$group parent=$above name=g" || fail "the group is not freed"
 	must children "child=$child" "owner=$above" stage=deactivating
 	must groups name=above children=1
 	release
-	resume
+	unblock
 	await has_stage "$child" killed
 	await_exact_counts
 	put objects free h softirq
@@ -115,27 +115,27 @@ group_gone_first() {
 }
 
 # "mm: memcg/slab: fix memory leak at non-root kmem_cache destroy" (2020): the dying flag stayed set on a root whose
-# destroy had failed. Releases that were suppressed meanwhile must continue, and later ones must not be suppressed.
-suppressed_for_ever() {
+# destroy had failed. Releases that were deferred meanwhile must continue, and later ones must not be deferred.
+deferred_for_ever() {
 	new_root
 	killed_child meanwhile meanwhile
 	meanwhile=$child
 	killed_child later later
 	later=$child
 	await_exact_counts
-	stall
+	block
 	begin_destroy
 	put objects free meanwhile $hardirq
-	event "child_suppress: ctx=$hardirq .* child=$meanwhile" || fail "not suppressed"
-	resume
+	event "child_defer_release: ctx=$hardirq .* child=$meanwhile" || fail "not deferred"
+	unblock
 	end_destroy EBUSY
 	await event "child_free: .* child=$meanwhile"
 	put objects free later $hardirq
 	await event "child_free: .* child=$later"
-	in_order "child_suppress: .* child=$meanwhile" "$drained" "root_busy: .* root=$root name=r" \
+	in_order "child_defer_release: .* child=$meanwhile" "$drained" "root_busy: .* root=$root name=r" \
 		"child_release: ctx=task .* child=$meanwhile" "child_shutdown: .* child=$meanwhile"
 	in_order "root_busy: .* root=$root name=r" "child_release: ctx=$hardirq .* child=$later" "child_shutdown: .* child=$later"
-	no_event "child_suppress: .* child=$later"
+	no_event "child_defer_release: .* child=$later"
 	destroy r
 }
 
@@ -154,7 +154,7 @@ checked_then_queued() {
 		if event "child_release: .* child=$child"; then
 			has_events 2 "$dying" || in_order "child_release: .* child=$child" "$dying" "$drained"
 		else
-			in_order "$dying" "child_suppress: ctx=$context .* child=$child" "child_shutdown: .* child=$child" "$destroyed"
+			in_order "$dying" "child_defer_release: ctx=$context .* child=$child" "child_shutdown: .* child=$child" "$destroyed"
 		fi
 		has_events 1 "child_shutdown: .* child=$child" || fail "shut down $count times"
 	done
@@ -171,5 +171,5 @@ tests "B1 I1 the destroy waits for a pending creation and a pending deactivation
 	"B2 I8 an allocation during the creation sees an initialised child or none" seen_too_early \
 	"B3 I1 the destroy waits for the grace period of a kill that has begun" killing_not_awaited \
 	"B4 I4 no step of a child uses its group, which was freed before" group_gone_first \
-	"B5 I6 after a failed destroy no release is deferred for ever" suppressed_for_ever \
+	"B5 I6 after a failed destroy no release is deferred for ever" deferred_for_ever \
 	"B6 I1 a last free that races with the destroy is before the dying flag or after it" checked_then_queued

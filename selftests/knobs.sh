@@ -50,7 +50,7 @@ binary() {
 	refused_bytes EINVAL groups 'create \033[31m\n'
 	refused_bytes EINVAL groups 'offline g\n\n'
 	refused_bytes EINVAL grace_period 'hold\000'
-	refused_bytes EINVAL workqueue 'stall stall\n'
+	refused_bytes EINVAL workqueue 'block block\n'
 }
 test_binary() { furnished; unchanged binary; }
 
@@ -176,11 +176,11 @@ objects() {
 }
 test_objects() { furnished; unchanged objects; }
 
-levers() {
+test_knobs() {
 	refused EBUSY grace_period release
-	refused EBUSY workqueue resume
-	for word in held free stall 'hold hold' HOLD 1 'hold x'; do refused EINVAL grace_period "$word"; done
-	for word in stalled free hold 'stall stall' STALL 0; do refused EINVAL workqueue "$word"; done
+	refused EBUSY workqueue unblock
+	for word in held free block 'hold hold' HOLD 1 'hold x'; do refused EINVAL grace_period "$word"; done
+	for word in blocked free hold 'block block' BLOCK 0; do refused EINVAL workqueue "$word"; done
 }
 cgroups() {
 	refused EBUSY cgroups detach
@@ -200,23 +200,23 @@ test_cgroups() {
 	unchanged cgroups
 }
 
-levers_pulled() {
+test_knobs_in_use() {
 	refused EBUSY grace_period hold
-	refused EBUSY workqueue stall
+	refused EBUSY workqueue block
 }
-test_levers() {
+test_test_knobs() {
 	furnished
-	unchanged levers
+	unchanged test_knobs
 	hold
-	stall
+	block
 	[ "$(cat $control/grace_period)" = held ] || fail "not held"
-	[ "$(cat $control/workqueue)" = stalled ] || fail "not stalled"
-	unchanged levers_pulled
+	[ "$(cat $control/workqueue)" = blocked ] || fail "not blocked"
+	unchanged test_knobs_in_use
 	release
-	resume
+	unblock
 	[ "$(cat $control/grace_period)" = free ] || fail "still held"
-	[ "$(cat $control/workqueue)" = free ] || fail "still stalled"
-	unchanged levers
+	[ "$(cat $control/workqueue)" = free ] || fail "still blocked"
+	unchanged test_knobs
 }
 
 read_only() {
@@ -259,8 +259,8 @@ test_read_while_written() {
 		cat $control/objects >"$scratch/objects"
 		[ ! -e $control/stats ] || cat $control/stats >"$scratch/stats"
 		bad=$(grep -Ev '^root=[0-9]+ name=[rw][0-9]*( [a-z_]+=[0-9]+)+$' "$scratch/stats" 2>/dev/null
-			grep -Ev '^root=[0-9]+ name=[rw][0-9]* size=[0-9]+ align=8 account=no state=(live|closing|dying|destroyed) children=[0-9]+$' "$scratch/roots"
-			grep -Ev '^child=[0-9]+ root=[0-9]+ name=[rw][0-9]* owner=[0-9]+ stage=[a-z]+( objects=[0-9]+)?$' "$scratch/children"
+			grep -Ev '^root=[0-9]+ name=[rw][0-9]* size=[0-9]+ align=8 account=no state=(live|closing|dying|closing_dying|drained|closing_drained|destroyed) children=[0-9]+$' "$scratch/roots"
+			grep -Ev '^child=[0-9]+ root=[0-9]+ name=[rw][0-9]* owner=[0-9]+ stage=[a-z_]+( objects=[0-9]+)?$' "$scratch/children"
 			grep -Ev '^group=[0-9]+ name=[a-z0-9]+ parent=[0-9]+ children=[0-9]+$' "$scratch/groups"
 			grep -Ev '^handle=[hiw][0-9]* root=r objects=[0-9]+ from_root=[0-9]+ from_children=[0-9]+$' "$scratch/objects")
 		[ -z "$bad" ] || { : >"$scratch/enough"; wait; fail "not a record: $bad"; }
@@ -287,7 +287,7 @@ tests "I6 malformed commands fail with EINVAL" test_malformed \
 	"I6 invalid names are refused wherever a name stands" test_names \
 	"I6 groups: unknown words, and names in use or missing, are refused" test_groups \
 	"I6 objects: invalid numbers and contexts, and names in use or missing, are refused" test_objects \
-	"I6 grace_period and workqueue refuse what is done already" test_levers \
+	"I6 grace_period and workqueue refuse what is done already" test_test_knobs \
 	"I6 cgroups refuses what is done already" test_cgroups \
 	"I6 files that are read-only cannot be written" test_read_only \
 	"reads return whole records while others write" test_read_while_written \

@@ -175,8 +175,8 @@ skip_if_hold_expired() {
 		skip "a grace period is held for 10 s at most, and this machine took longer"
 }
 
-stall() { put workqueue stall; }
-resume() { put workqueue resume; }
+block() { put workqueue block; }
+unblock() { put workqueue unblock; }
 
 # ---- records ------------------------------------------------------------------------------------
 

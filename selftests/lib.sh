@@ -194,7 +194,7 @@ reset() {
 	read -r line <$control/grace_period
 	[ "$line" = free ] || try grace_period release
 	read -r line <$control/workqueue
-	[ "$line" = free ] || try workqueue resume
+	[ "$line" = free ] || try workqueue unblock
 	eventually no_root_is_dying || return
 	while record objects; do
 		value handle

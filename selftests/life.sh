@@ -25,7 +25,7 @@ first_object() {
 	recall
 	new_group g
 	remember group
-	stall
+	block
 	put objects alloc first life g
 	objects_from first 1 0
 	event "child_request: ctx=task root=$root group=$group child=0" || fail "no child_request"
@@ -38,7 +38,7 @@ first_object() {
 
 create_child() {
 	recall
-	resume
+	unblock
 	await event "child_create: ctx=task root=$root group=$group child=[0-9]+"
 	is_published "$root" "$group"
 	remember child
@@ -58,13 +58,13 @@ served_by_child() {
 	put objects free third
 	put objects alloc last life g
 	objects_from last 0 1
-	no_event "child_(release|offline|suppress): .*"
+	no_event "child_(release|offline|defer_release): .*"
 }
 
 group_offline() {
 	recall
 	hold
-	stall
+	block
 	put groups offline g
 	in_order "group_offline: ctx=task group=$group parent=0 name=g" \
 		"child_offline: ctx=task root=$root group=$group child=$child" \
@@ -85,13 +85,13 @@ rcu_callback() {
 	no_event "child_rcu: .*"
 	release
 	await event "child_rcu: ctx=$callback root=$root group=0 child=$child"
-	must children "child=$child" stage=deactivating
+	must children "child=$child" stage=quiescent
 	no_event "child_kill: .*"
 }
 
 deactivation() {
 	recall
-	resume
+	unblock
 	await event "child_kill: ctx=task root=$root group=0 child=$child"
 	await has_stage "$child" killed
 	cache_of "$child" || fail "the cache of child $child is gone, but an object lives"
@@ -101,7 +101,7 @@ deactivation() {
 last_free() {
 	recall
 	await_exact_counts
-	stall
+	block
 	put objects free last $hardirq
 	event "child_release: ctx=$hardirq root=$root group=0 child=$child" || fail "no child_release in a hard interrupt"
 	must children "child=$child" stage=released
@@ -111,7 +111,7 @@ last_free() {
 
 shutdown() {
 	recall
-	resume
+	unblock
 	await event "child_free: ctx=task root=$root group=0 child=$child"
 	in_order "child_release: ctx=$hardirq root=$root group=0 child=$child" \
 		"child_shutdown: ctx=task root=$root group=0 child=$child" \
@@ -128,7 +128,7 @@ destroy_root() {
 	destroy life
 	in_order "root_dying: ctx=task root=$root name=life" \
 		"root_drained: ctx=task root=$root name=life" \
-		"child_suppress: ctx=$callback root=$root group=0 child=0" \
+		"child_defer_release: ctx=$callback root=$root group=0 child=0" \
 		"child_shutdown: ctx=task root=$root group=0 child=0" \
 		"child_free: ctx=task root=$root group=0 child=0" \
 		"root_destroy: ctx=task root=$root name=life"

@@ -92,10 +92,10 @@ furnish() {
 	put groups create asks
 }
 
-# Children in every stage, with both levers pulled.
+# Children in every stage, with the workqueue blocked and a grace period held.
 every_stage() {
 	furnish
-	stall
+	block
 	put objects free released $hardirq
 	put objects alloc asks r asks
 	put groups offline deactivating
@@ -104,7 +104,7 @@ every_stage() {
 	put groups offline held
 	must children "child=$released" stage=released
 	must children "child=$killed" stage=killed
-	must children "child=$deactivating" stage=deactivating
+	must children "child=$deactivating" stage=quiescent
 	must children "child=$held" stage=deactivating
 	event "child_request: .*" || fail "no request"
 	must_unload
@@ -117,11 +117,11 @@ with_objects() {
 	must_load
 }
 
-stalled() {
-	stall
+blocked() {
+	block
 	must_unload
 	must_load
-	[ "$(cat $control/workqueue)" = free ] || fail "the workqueue is stalled after loading"
+	[ "$(cat $control/workqueue)" = free ] || fail "the workqueue is blocked after loading"
 }
 
 held() {
@@ -142,7 +142,7 @@ closing() {
 	furnish
 	put roots destroy r async
 	put roots destroy empty async
-	stall
+	block
 	put objects free killed $hardirq
 	must_unload
 	must_load
@@ -171,10 +171,10 @@ open_file() {
 destroy_in_progress() {
 	new_root
 	group_with_child g r
-	stall
+	block
 	begin_destroy
 	! unload || fail "rmmod works while a root is being destroyed"
-	resume
+	unblock
 	end_destroy ok
 	must_unload
 	must_load
@@ -201,7 +201,7 @@ tests "I9 unload and load work 20 times and leave nothing behind" twenty_times \
 	"I9 unload works while releases are pending" used \
 	"I9 unload works with objects of active and killed children" with_objects \
 	"I9 unload works with children in every stage, the workqueue blocked and a grace period held" every_stage \
-	"I9 unload works with the workqueue blocked" stalled \
+	"I9 unload works with the workqueue blocked" blocked \
 	"I9 unload works with a grace period held" held \
 	"I9 unload works after a destroy that failed" after_busy \
 	"I9 unload works with roots that are closing" closing \

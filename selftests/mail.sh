@@ -18,7 +18,7 @@ exact_child() {
 request_pending() {
 	new_root
 	put groups create "$1"
-	stall
+	block
 	put objects alloc h r "$1"
 	put objects free h
 }
@@ -29,7 +29,7 @@ request_admitted() {
 	request_pending g
 	begin_destroy
 	stays_false event "$drained"
-	resume
+	unblock
 	end_destroy ok
 	in_order "child_request: .* root=$root .*" "$dying" "child_abort: .* root=$root .*" "$drained" "$destroyed"
 	no_event "child_create: .*"
@@ -41,7 +41,7 @@ link_admitted() {
 	made=0
 	for i in $(seq 25); do
 		request_pending "g$i"
-		start waker workqueue resume
+		start waker workqueue unblock
 		start destroyer roots destroy r
 		finish_with waker ok
 		end_destroy ok
@@ -74,12 +74,12 @@ release_admitted() {
 	for context in $contexts; do
 		new_root
 		exact_child
-		stall
+		block
 		put objects free h $context
 		begin_destroy
 		stays_false event "$drained"
 		no_event "child_shutdown: .* child=$child"
-		resume
+		unblock
 		end_destroy ok
 		in_order "child_release: ctx=$context .* child=$child" "$dying" "child_shutdown: .* child=$child" \
 			"child_free: .* child=$child" "$drained" "$destroyed"
@@ -91,12 +91,12 @@ release_admitted() {
 request_refused() {
 	new_root
 	put groups create g
-	stall
+	block
 	begin_destroy
 	put objects alloc h r g
 	objects_from h 1 0
 	put objects free h
-	resume
+	unblock
 	end_destroy ok
 	no_event "child_(request|create|abort): .*"
 }
@@ -105,7 +105,7 @@ link_refused() {
 	request_pending g
 	begin_destroy
 	no_event "child_(create|abort): .*"
-	resume
+	unblock
 	end_destroy ok
 	in_order "$dying" "child_abort: .* root=$root .*" "$drained"
 	no_event "child_create: .*"
@@ -116,12 +116,12 @@ link_refused() {
 offline_refused() {
 	new_root
 	group_with_child g r
-	stall
+	block
 	begin_destroy
 	put groups offline g
-	resume
+	unblock
 	end_destroy ok
-	in_order "$dying" "child_park: ctx=task .* child=$child" "$drained" "child_shutdown: .* child=$child" "$destroyed"
+	in_order "$dying" "child_defer_offline: ctx=task .* child=$child" "$drained" "child_shutdown: .* child=$child" "$destroyed"
 	no_event "child_(offline|rcu|kill): .* child=$child"
 }
 
@@ -129,12 +129,12 @@ release_refused() {
 	for context in $contexts; do
 		new_root
 		exact_child
-		stall
+		block
 		begin_destroy
 		put objects free h $context
-		resume
+		unblock
 		end_destroy ok
-		in_order "$dying" "child_suppress: ctx=$context .* child=$child" "$drained" "child_shutdown: .* child=$child" "$destroyed"
+		in_order "$dying" "child_defer_release: ctx=$context .* child=$child" "$drained" "child_shutdown: .* child=$child" "$destroyed"
 		no_event "child_release: .* child=$child"
 	done
 }

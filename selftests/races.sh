@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=busybox disable=SC2016,SC2030,SC2031,SC2086
-# All operations at once, from every processor, without levers. Then the trace must add up.
+# All operations at once, from every processor, without test knobs. Then the trace must add up.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=workers.sh

@@ -62,11 +62,11 @@ busy_and_back() {
 	unchanged busy 1
 	counted r resurrections 101
 	# A third of the groups goes offline while the next destroy waits, a third afterwards.
-	stall
+	block
 	begin_destroy
 	for i in $(seq 33); do put groups offline "g$i"; done
-	counted r now_parked 33
-	resume
+	counted r now_offline_deferred 33
+	unblock
 	end_destroy EBUSY
 	for i in $(seq 34 66); do put groups offline "g$i"; done
 	for i in $(seq 100); do
@@ -77,7 +77,7 @@ busy_and_back() {
 	must roots name=r state=live children=34
 	counted r objects 0
 	counted r deactivations 66
-	counted r parked 33
+	counted r deferred_offlines 33
 	destroy r
 	has_events 100 "child_create: .*" || fail "$count created"
 	has_events 100 "child_free: .* child=[1-9][0-9]*" || fail "$count freed"
@@ -99,9 +99,10 @@ adds_up() {
 	counted r objects 500
 	for i in $(seq 51 100); do put objects free "h$i" $hardirq; done
 	await shut_down 100
-	must stats name=r objects=0 now_active=1 now_parked=0 now_deactivating=0 now_killed=0 now_suppressed=0 now_released=0
+	must stats name=r objects=0 now_active=1 now_offline_deferred=0 now_deactivating=0 now_quiescent=0 now_killed=0 \
+		now_release_deferred=0 now_released=0
 	for pair in requests:child_request creations:child_create aborts:child_abort deactivations:child_offline \
-		parked:child_park suppressed:child_suppress resurrections:child_resurrect shutdowns:child_shutdown \
+		deferred_offlines:child_defer_offline deferred_releases:child_defer_release resurrections:child_resurrect shutdowns:child_shutdown \
 		destroys:root_dying busy:root_busy; do
 		events "${pair#*:}: ctx=[a-z]+ root=$root .*"
 		stat_of r "${pair%:*}"
@@ -109,7 +110,7 @@ adds_up() {
 	done
 	total=0
 	for context in $contexts; do
-		events "child_(release|suppress): ctx=$context root=$root .*"
+		events "child_(release|defer_release): ctx=$context root=$root .*"
 		stat_of r "releases_$context"
 		[ "$value" = "$count" ] || fail "releases_$context is $value, but there are $count events"
 		total=$((total + value))
@@ -129,11 +130,11 @@ count_between() {
 	group_with_child g r
 	put objects alloc h r g 10
 	put objects alloc i r g 5
-	stall
+	block
 	put groups offline g
 	await event "child_rcu: .* child=$child"
 	hold
-	resume
+	unblock
 	await has_stage "$child" killed
 	must children "child=$child" objects=15
 	put objects free h

@@ -54,13 +54,13 @@ left_behind() {
 	line "sessions 96 live 3 1 0 0 1 0 0( -){5}"
 }
 
-levers() {
+test_knobs() {
 	hold
-	stall
+	block
 	shown
-	line "grace period held workqueue stalled cgroups state=detached"
+	line "grace period held workqueue blocked cgroups state=detached"
 	release
-	resume
+	unblock
 }
 
 # During the interval 40 objects are allocated from the root: the rate is more than 0 a second, and less than 41.
@@ -107,7 +107,7 @@ options() {
 tests "an empty module has no rows" empty \
 	"roots and groups are listed, those with the most objects first" furnished \
 	"children of offline groups are counted as left behind" left_behind \
-	"a held grace period and a blocked workqueue are shown" levers \
+	"a held grace period and a blocked workqueue are shown" test_knobs \
 	"rates are those of the interval" rates \
 	"the screen is redrawn, and restored at the end" live \
 	"invalid options and a missing module are reported" options

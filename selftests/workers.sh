@@ -43,7 +43,7 @@ run() {
 }
 
 settled() {
-	! record children stage=released && ! record children stage=killed && ! record children stage=deactivating
+	for stage in deactivating quiescent killed released; do ! record children stage=$stage || return; done
 }
 
 # adds_up: frees and destroys what the workers have left; then every child must have had one complete life, in the
@@ -82,13 +82,13 @@ adds_up() {
 		child == 0 && event != "child_request" { if (event == "child_free") own[root]++; next }
 		event == "child_request" { if (root in dying || root in closing) wrong("requested while dying"); requests++ }
 		event == "child_create" { if (id in created) wrong("twice"); created[id] = 1; creations++; life[id] = "active" }
-		event == "child_offline" { if (root in dying && life[id] != "parked") wrong("deactivated while dying"); if (life[id] !~ /^(active|parked)$/) wrong("offline"); life[id] = "offline" }
-		event == "child_park" { if (!(root in dying) || life[id] != "active") wrong("parked"); life[id] = "parked" }
+		event == "child_offline" { if (root in dying && life[id] != "deferred") wrong("deactivated while dying"); if (life[id] !~ /^(active|deferred)$/) wrong("offline"); life[id] = "offline" }
+		event == "child_defer_offline" { if (!(root in dying) || life[id] != "active") wrong("offline deferred"); life[id] = "deferred" }
 		event == "child_rcu" { if (life[id] != "offline") wrong("rcu"); life[id] = "rcu" }
-		event == "child_kill" { if (id in created && life[id] != "rcu") wrong("kill"); life[id] = "killed" }
+		event == "child_kill" { if (id in created && life[id] != "rcu" && !(root in closing && life[id] ~ /^(active|deferred)$/)) wrong("kill"); life[id] = "killed" }
 		event == "child_release" { released[id]++; if (released[id] > 1) wrong("released twice") }
-		event == "child_suppress" { if (!(root in dying)) wrong("suppressed"); suppressed[id]++ }
-		event == "child_shutdown" { shut[id]++; if (!(id in released) && !(id in suppressed)) wrong("shut down without release"); if (shut[id] > 1) wrong("shut down twice") }
+		event == "child_defer_release" { if (!(root in dying)) wrong("release deferred"); deferred[id]++ }
+		event == "child_shutdown" { shut[id]++; if (!(id in released) && !(id in deferred)) wrong("shut down without release"); if (shut[id] > 1) wrong("shut down twice") }
 		event == "child_free" { freed[id]++; if (freed[id] > 1) wrong("freed twice"); if (id in created) frees++ }
 		END {
 			if (creations != frees) wrong(creations " children created, " frees " freed")

@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=busybox disable=SC2016,SC2030,SC2031,SC2086
-# All combinations of the levers, for each operation on a child or a root.
+# All combinations of the test knobs, for each operation on a child or a root.
 #
-# The levers: G holds a grace period open; W stalls the workqueue; the third is the context that an object is freed
+# The test knobs: G holds a grace period open; W blocks the workqueue; the third is the context that an object is freed
 # in. A row is what is held when the operation begins. The cells are the tests "OPERATION, ROW" of this file; those in
 # quotes are tests of another one.
 #
@@ -21,17 +21,17 @@
 #   - last free while the root is dying, with W, in three contexts: contexts.sh, "while the root is
 #     dying". With G: history.sh, B3.
 #   - create, offline and free while a destroy waits, with G and with W: mail.sh.
-#   - create, destroy and unload with the third lever: they free no object, but for unload, in its task.
+#   - create, destroy and unload with the third knob: they free no object, but for unload, in its task.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-# set_levers ROW. They are released one by one, the grace period first, so that its callbacks can queue work.
-set_levers() {
+# set_knobs ROW. They are released one by one, the grace period first, so that its callbacks can queue work.
+set_knobs() {
 	case $1 in G*) hold ;; esac
-	case $1 in *W) stall ;; esac
+	case $1 in *W) block ;; esac
 }
 release_G() { case $1 in G*) release ;; esac; }
-release_W() { case $1 in *W) resume ;; esac; }
+release_W() { case $1 in *W) unblock ;; esac; }
 
 # not_yet EVENT: the event must not occur for half a second.
 not_yet() { stays_false event "$1"; }
@@ -39,7 +39,7 @@ not_yet() { stays_false event "$1"; }
 create() {
 	put roots create r 64
 	put groups create g
-	set_levers "$1"
+	set_knobs "$1"
 	put objects alloc first r g
 	objects_from first 1 0
 	event "child_request: ctx=task .*" || fail "no request"
@@ -61,7 +61,7 @@ offline() {
 	put roots create r 64
 	group_with_child g r
 	put objects alloc h r g
-	set_levers "$1"
+	set_knobs "$1"
 	put groups offline g
 	in_order "child_offline: ctx=task .* child=$child" "child_reparent: .* group=0 child=$child" "group_free: .* name=g"
 	case $1 in G*) not_yet "child_rcu: .*" ;; esac
@@ -77,7 +77,10 @@ offline() {
 	await event "child_free: .* child=$child"
 }
 must_not_be_killed() {
-	[ "$1" = none ] || must children "child=$child" stage=deactivating
+	case $1 in
+	G*) must children "child=$child" stage=deactivating ;;
+	W) await has_stage "$child" quiescent ;;
+	esac
 }
 
 # last_free CONTEXT ROW
@@ -85,7 +88,7 @@ last_free() {
 	put roots create r 64
 	killed_child g h 5
 	await_exact_counts
-	set_levers "$2"
+	set_knobs "$2"
 	put objects free h "$1"
 	event "child_release: ctx=$1 .* child=$child" || fail "not released by the last free, in $1"
 	case $2 in
@@ -110,9 +113,9 @@ free_task() { last_free task "$1"; }
 free_softirq() { last_free softirq "$1"; }
 free_hardirq() { needs_hardirq && last_free hardirq "$1"; }
 
-# destruction ROW RESULT: destroys r with the levers of the row.
+# destruction ROW RESULT: destroys r with the knobs of the row.
 destruction() {
-	set_levers "$1"
+	set_knobs "$1"
 	start_destroy
 	case $1 in
 	*W) not_yet "$drained" ;;
@@ -128,7 +131,7 @@ destroy_idle() {
 	new_root
 	group_with_child g r
 	destruction "$1" ok
-	in_order "root_dying: .*" "root_drained: .*" "child_condemn: .* child=$child" "child_suppress: .* child=$child" \
+	in_order "root_dying: .*" "root_drained: .*" "child_mark_killed: .* child=$child" "child_defer_release: .* child=$child" \
 		"child_shutdown: ctx=task .* child=$child" "root_destroy: .*"
 	must_be_empty
 }
@@ -138,7 +141,7 @@ destroy_busy() {
 	group_with_child g r
 	put objects alloc h r g 5
 	destruction "$1" EBUSY
-	in_order "root_dying: .*" "root_drained: .*" "child_condemn: .* child=$child" "child_resurrect: .* child=$child" "root_busy: .*"
+	in_order "root_dying: .*" "root_drained: .*" "child_mark_killed: .* child=$child" "child_resurrect: .* child=$child" "root_busy: .*"
 	must children "child=$child" stage=active objects=5
 	put objects alloc i r g
 	objects_from i 0 1
