@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory fails: for each operation the first allocation, then the second, until
- * it passes untouched. Each time it must answer ENOMEM and have changed nothing,
- * or be done although something has failed. /proc/PID/fail-nth does it to one task;
- * for what workers do, failslab to whatever has the module on its stack.
+ * Allocations fail: for each operation the first one, then the second one, until the
+ * operation runs without a failure. Each time it has to return ENOMEM and change
+ * nothing, or succeed although an allocation failed. /proc/PID/fail-nth does this for
+ * one task; for work items failslab fails what has the module on its stack.
  */
 #include "knobs.h"
 
@@ -27,7 +27,7 @@ __attribute__((format(printf, 2, 3))) static void check(bool right, const char *
 
 /* ---- operations ---- */
 
-/* One that cannot be asked for by a knob. */
+/* Loading is no command of a file. */
 static int module_file = -1;
 
 static int do_load(void)
@@ -40,7 +40,7 @@ static int do_unload(void)
 	return unload(O_NONBLOCK);
 }
 
-static int do_read(enum knob file)
+static int do_read(const char *file)
 {
 	static char buffer[1 << 16];
 	int fd = open(knob_path(file), O_RDONLY | O_CLOEXEC), error;
@@ -55,83 +55,77 @@ static int do_read(enum knob file)
 }
 
 /*
- * What it needs, what it is, and what undoes it; commands begin with the letter of
- * their file: r, g, o, c, p (grace_period), w. Several are separated by semicolons.
+ * The commands that prepare an operation, the operation, and the commands that undo
+ * it, separated by semicolons: "FILE COMMAND", or "settle", "load", "unload".
  */
 struct operation {
 	const char *name, *before, *command, *after;
 	int (*call)(void);
-	enum knob read;
+	const char *read;
 	int expected;
-	/* So there may be nothing to fail. */
+	/* It may do without an allocation. */
 	bool needs_nothing;
 };
 
-#define CHILD "rcreate x 64;gcreate a;gcreate b a;oalloc i x b;@"
-#define NO_CHILD "ofree i;rdestroy x;goffline b;goffline a"
-#define HANDLE CHILD ";oalloc h x b 20"
-#define NO_HANDLE "ofree h;" NO_CHILD
+#define CHILD "roots create x 64;groups create a;groups create b a;objects alloc i x b;settle"
+#define NO_GROUPS "groups offline b;groups offline a"
+#define NO_CHILD "objects free i;roots destroy x;" NO_GROUPS
+#define HANDLE CHILD ";objects alloc h x b 20"
+#define NO_HANDLE "objects free h;" NO_CHILD
 
 static const struct operation operations[] = {
-	{ "create a root", "", "rcreate x 64", "rdestroy x" },
-	{ "create a root, aligned", "", "rcreate x 100 512", "rdestroy x" },
-	{ "destroy a root with a child", CHILD ";ofree i", "rdestroy x", "goffline b;goffline a" },
-	{ "destroy a root with objects", CHILD, "rdestroy x", NO_CHILD, .expected = -EBUSY },
-	{ "destroy a root asynchronously", CHILD, "rdestroy x async",
-	  "ofree i;goffline b;goffline a" },
-	{ "create a group", "", "gcreate a", "goffline a" },
-	{ "create a group in a group", "gcreate a", "gcreate b a", "goffline b;goffline a" },
-	{ "offline a group with a child", CHILD, "goffline b", "ofree i;rdestroy x;goffline a" },
-	{ "allocate from a root", "rcreate x 64", "oalloc h x - 20", "ofree h;rdestroy x" },
-	{ "allocate from a child", CHILD, "oalloc h x b 20", NO_HANDLE },
-	{ "allocate in softirq", CHILD, "oalloc h x b 20 softirq", NO_HANDLE },
-	{ "allocate in hardirq", CHILD, "oalloc h x b 20 hardirq", NO_HANDLE },
-	{ "allocate the first of a group", "rcreate x 64;gcreate a", "oalloc h x a",
-	  "@;ofree h;rdestroy x;goffline a" },
-	{ "free", HANDLE, "ofree h", NO_CHILD },
-	{ "free in softirq", HANDLE, "ofree h softirq", NO_CHILD },
-	{ "free in hardirq", HANDLE, "ofree h hardirq", NO_CHILD },
-	{ "free the last of a group that is offline", CHILD ";goffline b", "ofree i",
-	  "rdestroy x;goffline a" },
-	{ "attach the cgroups", "", "cattach", "cdetach" },
-	{ "detach them", "cattach", "cdetach", "" },
-	{ "hold a grace period", "", "phold", "prelease" },
-	{ "release it", "phold", "prelease", "" },
-	{ "stall the workqueue", "", "wstall", "wresume" },
-	{ "resume it", "wstall", "wresume", "" },
-	{ "read roots", HANDLE, NULL, NO_HANDLE, .read = ROOTS },
-	{ "read groups", HANDLE, NULL, NO_HANDLE, .read = GROUPS },
-	{ "read objects", HANDLE, NULL, NO_HANDLE, .read = OBJECTS },
-	{ "read children", HANDLE, NULL, NO_HANDLE, .read = CHILDREN },
-	{ "read stats", HANDLE, NULL, NO_HANDLE, .read = STATS },
-	{ "read grace_period", "", NULL, "", .read = GRACE_PERIOD },
-	{ "read workqueue", "", NULL, "", .read = WORKQUEUE },
-	{ "unload the module, which has objects", HANDLE, NULL, "l", .call = do_unload },
-	{ "load the module", "u", NULL, "", .call = do_load },
+	{ "create a root", "", "roots create x 64", "roots destroy x" },
+	{ "create a root, aligned", "", "roots create x 100 512", "roots destroy x" },
+	{ "destroy a root with a child", CHILD ";objects free i", "roots destroy x", NO_GROUPS },
+	{ "destroy a root with objects", CHILD, "roots destroy x", NO_CHILD, .expected = -EBUSY },
+	{ "destroy a root asynchronously", CHILD, "roots destroy x async",
+	  "objects free i;" NO_GROUPS },
+	{ "create a group", "", "groups create a", "groups offline a" },
+	{ "create a group in a group", "groups create a", "groups create b a", NO_GROUPS },
+	{ "offline a group with a child", CHILD, "groups offline b",
+	  "objects free i;roots destroy x;groups offline a" },
+	{ "allocate from a root", "roots create x 64", "objects alloc h x - 20",
+	  "objects free h;roots destroy x" },
+	{ "allocate from a child", CHILD, "objects alloc h x b 20", NO_HANDLE },
+	{ "allocate in softirq", CHILD, "objects alloc h x b 20 softirq", NO_HANDLE },
+	{ "allocate in hardirq", CHILD, "objects alloc h x b 20 hardirq", NO_HANDLE },
+	{ "allocate the first of a group", "roots create x 64;groups create a",
+	  "objects alloc h x a", "settle;objects free h;roots destroy x;groups offline a" },
+	{ "free", HANDLE, "objects free h", NO_CHILD },
+	{ "free in softirq", HANDLE, "objects free h softirq", NO_CHILD },
+	{ "free in hardirq", HANDLE, "objects free h hardirq", NO_CHILD },
+	{ "free the last of a group that is offline", CHILD ";groups offline b", "objects free i",
+	  "roots destroy x;groups offline a" },
+	{ "attach the cgroups", "", "cgroups attach", "cgroups detach" },
+	{ "detach them", "cgroups attach", "cgroups detach", "" },
+	{ "hold a grace period", "", "grace_period hold", "grace_period release" },
+	{ "release it", "grace_period hold", "grace_period release", "" },
+	{ "stall the workqueue", "", "workqueue stall", "workqueue resume" },
+	{ "resume it", "workqueue stall", "workqueue resume", "" },
+	{ "unload the module, which has objects", HANDLE, NULL, "load", .call = do_unload },
+	{ "load the module", "unload", NULL, "", .call = do_load },
 };
 
-/* What a worker does; it is settled afterwards. */
+/* Operations of which a worker does the larger part; wait_for_workers() waits for it. */
 static const struct operation works[] = {
-	{ "create a child (worker)", "rcreate x 64;gcreate a", "oalloc h x a",
-	  "ofree h;rdestroy x;goffline a" },
-	{ "deactivate and shut down a child (worker)", CHILD ";ofree i", "goffline b",
-	  "rdestroy x;goffline a", .needs_nothing = true },
-	{ "release a child by its last object (worker)", CHILD ";goffline b", "ofree i",
-	  "rdestroy x;goffline a", .needs_nothing = true },
-	{ "end an asynchronous destroy (worker)", CHILD ";rdestroy x async", "ofree i",
-	  "goffline b;goffline a", .needs_nothing = true },
+	{ "create a child (worker)", "roots create x 64;groups create a", "objects alloc h x a",
+	  "objects free h;roots destroy x;groups offline a" },
+	{ "deactivate and shut down a child (worker)", CHILD ";objects free i", "groups offline b",
+	  "roots destroy x;groups offline a", .needs_nothing = true },
+	{ "release a child by its last object (worker)", CHILD ";groups offline b",
+	  "objects free i", "roots destroy x;groups offline a", .needs_nothing = true },
+	{ "end an asynchronous destroy (worker)", CHILD ";roots destroy x async", "objects free i",
+	  NO_GROUPS, .needs_nothing = true },
 };
 
-static enum knob file_of(char letter)
+/* Writes "FILE COMMAND". */
+static int write_command(const char *command)
 {
-	switch (letter) {
-	case 'r': return ROOTS;
-	case 'g': return GROUPS;
-	case 'o': return OBJECTS;
-	case 'c': return CGROUPS;
-	case 'p': return GRACE_PERIOD;
-	}
-	return WORKQUEUE;
+	char file[32];
+
+	snprintf(file, sizeof(file), "%.*s", (int)strcspn(command, " "), command);
+	command += strcspn(command, " ") + 1;
+	return knob_write(file, command, strlen(command));
 }
 
 static bool records_settled(void)
@@ -139,14 +133,14 @@ static bool records_settled(void)
 	if (!is_loaded())
 		return true;
 
-	char *text = knob_read(CHILDREN), *stats = knob_read(STATS);
-	/* One that is held by an object stays killed. */
+	char *text = knob_read("children"), *stats = knob_read("stats");
+	/* A killed child with objects stays killed: do not wait for that. */
 	bool settled = text && stats && !strstr(text, "stage=deactivating") &&
 		       !strstr(text, "stage=released");
 
 	for (char *line, *rest = text; settled && rest && (line = strtok_r(rest, "\n", &rest));)
 		settled = !strstr(line, "stage=killed") || number_field(line, "objects");
-	/* What was asked for has no record while it is made. */
+	/* A child that is being created has no record in "children" yet. */
 	for (char *line, *rest = stats; settled && rest && (line = strtok_r(rest, "\n", &rest));)
 		settled = number_field(line, "requests") ==
 			  number_field(line, "creations") + number_field(line, "aborts");
@@ -167,34 +161,34 @@ static bool eventually(bool (*condition)(void))
 	return true;
 }
 
-static void settle(void)
+static void wait_for_workers(void)
 {
-	check(eventually(records_settled), "it does not come to rest");
+	check(eventually(records_settled), "the children do not settle");
 }
 
 static void carry_out(const char *commands)
 {
-	char copy[256], *command, *rest = copy;
+	char copy[400], *command, *rest = copy;
 
 	snprintf(copy, sizeof(copy), "%s", commands);
 	while ((command = strtok_r(rest, ";", &rest))) {
 		int error = 0;
 
-		if (*command == '@')
-			settle();
-		else if (*command == 'u')
+		if (!strcmp(command, "settle"))
+			wait_for_workers();
+		else if (!strcmp(command, "unload"))
 			error = unload(0);
-		else if (*command == 'l')
+		else if (!strcmp(command, "load"))
 			error = do_load();
 		else
-			error = knob(file_of(*command), "%s", command + 1);
+			error = write_command(command);
 		check(!error, "%s: %s", command, strerror(-error));
 	}
 }
 
 static bool nothing_left(void)
 {
-	static const enum knob files[] = { ROOTS, GROUPS, OBJECTS, CHILDREN };
+	static const char *const files[] = { "roots", "groups", "objects", "children" };
 	bool empty = true;
 	char *text;
 
@@ -206,26 +200,27 @@ static bool nothing_left(void)
 	return empty;
 }
 
-/* Undoes it; what is closed goes by itself, soon. */
+/* Undoes an operation, and waits for roots that are closing. */
 static void clean_up(const struct operation *operation)
 {
 	carry_out(operation->after);
-	check(eventually(nothing_left), "%s: something is left", operation->name);
+	check(eventually(nothing_left), "%s: records are left", operation->name);
 }
 
-/* All that can be read. */
+/* What all files show, except for the counters. */
 static char *state(void)
 {
+	struct knobs knobs = list_knobs();
 	char *all = strdup(""), *text, *old;
 
 	if (!is_loaded())
 		return strdup(access(CONTROL, F_OK) ? "not loaded" : "not loaded, but files");
-	for (int file = 0; file < KNOBS; file++) {
-		if (file == STATS)
+	for (int i = 0; i < knobs.count; i++) {
+		if (!strcmp(knobs.names[i], "stats"))
 			continue;
-		text = knob_read(file);
+		text = knob_read(knobs.names[i]);
 		old = all;
-		if (asprintf(&all, "%s%s:\n%s", old, knobs[file], text ?: "none") < 0)
+		if (asprintf(&all, "%s%s:\n%s", old, knobs.names[i], text ?: "none") < 0)
 			exit(1);
 		free(old);
 		free(text);
@@ -264,7 +259,7 @@ static void fail_after(unsigned int n)
 		ksft_exit_fail_perror("fail-nth");
 }
 
-/* How many allocations are left before it would have failed; 0: it did. */
+/* How many more allocations it takes until one fails; 0: one has failed. */
 static int left(void)
 {
 	char text[16] = "";
@@ -304,20 +299,20 @@ static int run(const struct operation *operation)
 		return operation->call();
 	if (!command)
 		return do_read(operation->read);
-	return knob_write(file_of(*command), command + 1, strlen(command + 1));
+	return write_command(command);
 }
 
-/* Each allocation of the task. */
+/* Fails each allocation of the task, one after the other. */
 static void fail_each(const struct operation *operation)
 {
 	int refused = 0, survived = 0, before = errors, error, rest = 0, n;
 	bool prepared = false;
 
 	for (n = 1; !rest && errors - before < 5 && n < 5000; n++) {
-		/* A refusal has changed nothing, so the next one can follow. */
+		/* After ENOMEM nothing has changed, so the preparation still holds. */
 		if (!prepared) {
 			carry_out(operation->before);
-			settle();
+			wait_for_workers();
 			free(state_before);
 			state_before = state();
 		}
@@ -343,15 +338,15 @@ static void fail_each(const struct operation *operation)
 		clean_up(operation);
 	}
 	ksft_test_result(errors == before && rest,
-			 "%s: %d failure points, %d ENOMEM, %d done all the same\n",
+			 "%s: %d failure points, %d ENOMEM, %d succeeded nevertheless\n",
 			 operation->name, refused + survived, refused, survived);
 }
 
 /*
- * Each allocation that has the module on its stack, whoever does it. failslab counts those
- * that it looks at, and fails when the count is a multiple of its interval; once, and then
- * does not count on. So the count is known after each failure, and the next
- * interval is that and n.
+ * Fails each allocation that has the module on its stack, in any task. failslab counts
+ * the allocations that pass its filter, and fails one when the count is a multiple of
+ * its interval; "times" is 1, so after that it does not count. So the count is known
+ * after each failure, and the next interval is that count plus n.
  */
 static unsigned long count_known;
 
@@ -361,12 +356,12 @@ static bool fail_at(const struct operation *operation, unsigned long interval, i
 	bool failed;
 
 	carry_out(operation->before);
-	settle();
+	wait_for_workers();
 	set("interval", "%lu", interval);
 	set("times", "1");
 	set("probability", "100");
 	*error = run(operation);
-	settle();
+	wait_for_workers();
 	set("probability", "0");
 	times = read_file(FAILSLAB "times");
 	failed = times && atoi(times) == 0;
@@ -381,12 +376,12 @@ static void fail_each_work(const struct operation *operation)
 	int before = errors, refused = 0, survived = 0, error, tries;
 	bool failed = true;
 
-	/* Not known yet, after what has passed untouched: wait for a failure. */
+	/* The count is unknown after a run without a failure: repeat until one fails. */
 	for (tries = 0, failed = false; !failed && tries < 50; tries++) {
 		failed = fail_at(operation, count_known + 60, &error);
 		if (failed && error == -ENOMEM)
 			error = run(operation);
-		settle();
+		wait_for_workers();
 		clean_up(operation);
 	}
 	for (unsigned long n = 1; failed && errors - before < 5 && n < 1000; n++) {
@@ -398,12 +393,12 @@ static void fail_each_work(const struct operation *operation)
 			survived++;
 		}
 		check(!error, "%s, allocation %lu: %s", operation->name, n, strerror(-error));
-		settle();
+		wait_for_workers();
 		clean_up(operation);
 	}
 	ksft_test_result(errors == before && !failed &&
 			 (refused + survived || operation->needs_nothing),
-			 "%s: %d failure points, %d ENOMEM, %d done all the same\n",
+			 "%s: %d failure points, %d ENOMEM, %d succeeded nevertheless\n",
 			 operation->name, refused + survived, refused, survived);
 }
 
@@ -414,7 +409,7 @@ static void watch(unsigned long from, unsigned long to)
 	set("require-end", "%lu", to);
 }
 
-/* Only what its initialisation calls is failed: the rest of the loading is the kernel's own. */
+/* Fails only what the initcall of the module allocates, not the rest of the loading. */
 static void watch_init(void)
 {
 	char *symbols = read_file("/proc/kallsyms"), *line;
@@ -433,7 +428,7 @@ static void watch_init(void)
 	free(symbols);
 }
 
-/* Only what the module does itself is failed: the range of its code. */
+/* Fails only what has the code of the module on its stack. */
 static void watch_module(void)
 {
 	char *modules = read_file("/proc/modules"),
@@ -448,8 +443,9 @@ static void watch_module(void)
 
 int main(void)
 {
-	static const char no_filter[] = "failslab cannot be told to look at one module only";
+	static const char no_filter[] = "failslab of this kernel has no filter by stack";
 	struct utsname name;
+	struct knobs knobs;
 	bool has_filter;
 	char path[400];
 
@@ -457,7 +453,7 @@ int main(void)
 	if (access("/proc/self/fail-nth", W_OK) || access(FAILSLAB "times", W_OK))
 		ksft_exit_skip("this kernel fails no allocations (CONFIG_FAILSLAB)\n");
 	if (!is_loaded() && !load())
-		ksft_exit_skip("the module " MODULE " is not there\n");
+		ksft_exit_skip("the module " MODULE " is not installed\n");
 	slow = setting("SLOW", 1);
 	uname(&name);
 	snprintf(path, sizeof(path), "/lib/modules/%s/" MODULE ".ko", name.release);
@@ -465,15 +461,24 @@ int main(void)
 	fail_nth_file = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC);
 	if (module_file < 0 || fail_nth_file < 0)
 		ksft_exit_fail_msg("%s: %s\n", path, strerror(errno));
-	/* Allocations that may sleep, too, and of one page. No stack dumps. */
+	/* Fail allocations that may sleep, too, and those of one page. No stack dumps. */
 	set("ignore-gfp-wait", "N");
 	set("verbose", "0");
 	put(FAIL_PAGE "ignore-gfp-wait", "N");
 	put(FAIL_PAGE "min-order", "0");
 	put(FAIL_PAGE "verbose", "0");
 
-	ksft_set_plan(ARRAY_SIZE(operations) + ARRAY_SIZE(works));
+	knobs = list_knobs();
+	ksft_set_plan(ARRAY_SIZE(operations) + knobs.count + ARRAY_SIZE(works));
 	has_filter = !access(FAILSLAB "require-start", W_OK);
+	for (int i = 0; i < knobs.count; i++) {
+		struct operation operation = { .before = HANDLE, .after = NO_HANDLE,
+					       .read = knobs.names[i] };
+
+		snprintf(path, sizeof(path), "read %s", knobs.names[i]);
+		operation.name = path;
+		fail_each(&operation);
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(operations); i++) {
 		if (operations[i].call == do_load) {
 			if (!has_filter) {

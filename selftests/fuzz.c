@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Generated writes and reads on every file of rust_kmemcg: commands, mutilated
- * commands, noise; empty, huge, binary, split, from an address that is none. Each
- * answer must be one that the model has, and what is there afterwards must be what
- * the model says. Meanwhile others read, and try to unload the module.
+ * Generated writes to and reads from every file of rust_kmemcg: valid commands,
+ * mutilated commands, noise; empty, huge, binary, in two pieces, from a bad address.
+ * The model (model.h) has to allow each answer, and the files have to show its state
+ * afterwards. Meanwhile other processes read, and try to unload the module.
  *
- *	FUZZ_N	how many for each file (default: 15000, some 100,000 for all)
- *	SEED	repeats the choices of a run (default: another one each time)
+ *	FUZZ_N	how many inputs for each file (default: 15000, some 100,000 for all)
+ *	SEED	repeats the choices of a run (default: a new seed for each run)
  */
 #include <sys/mman.h>
 #include <sys/uio.h>
@@ -22,8 +22,9 @@ static const char * const answer_names[] = {
 	"done", "EINVAL", "ERANGE", "E2BIG", "ENOENT", "EEXIST", "EBUSY", "EOPNOTSUPP", "EFAULT",
 };
 
-static double lever_since;
-static int lever_left;
+/* When a test knob was turned on, and how many writes it may still be on. */
+static double delayed_since;
+static int delayed_writes;
 
 struct shared {
 	bool stop;
@@ -43,7 +44,7 @@ static void wrong(enum knob file, const char *bytes, size_t length, unsigned int
 		n += sprintf(text + n, bytes[i] >= ' ' && bytes[i] <= '~' ? "%c" : "\\x%02x",
 			     bytes[i] & 255);
 	ksft_print_msg("FAILED: %s: \"%s\" (%zu bytes): answer %s, expected one of the set %#x\n",
-		       knobs[file], text, length, strerror(-error), wanted);
+		       knobs[file].name, text, length, strerror(-error), wanted);
 	shared->errors++;
 }
 
@@ -58,7 +59,7 @@ static void judge(enum knob file, struct command *command, const char *bytes, si
 	answers[__builtin_ctz(answer)]++;
 	if (!(answer & wanted))
 		wrong(file, bytes, length, wanted, error);
-	/* In whatever it was wrong, follow it. */
+	/* The model follows the module even after a wrong answer. */
 	if (answer == DONE && (command->unsure || !(command->errors & ~DONE))) {
 		done += command->operation != NOTHING;
 		commit(&model, command);
@@ -69,47 +70,54 @@ static void command(enum knob file, const char *text)
 {
 	struct command command = parse(&model, file, text, strlen(text));
 
-	judge(file, &command, text, strlen(text), knob_write(file, text, strlen(text)));
+	judge(file, &command, text, strlen(text),
+	      knob_write(knobs[file].name, text, strlen(text)));
 }
 
-/* No lever for long: a grace period is held for 10 s at most, and a held one spins. */
-static void let_go(void)
+static void turn_off(enum knob file)
 {
-	if (model.held) {
-		/* It may have ended by itself. */
-		if (now() - lever_since > 8) {
-			knob(GRACE_PERIOD, "release");
-			model.held = false;
-		} else {
-			command(GRACE_PERIOD, "release");
-		}
+	int expires = knobs[file].expires;
+
+	if (!model.on[file])
+		return;
+	if (expires && now() - delayed_since > expires) {
+		/* It may have ended by itself: either answer is right. */
+		knob(knobs[file].name, "%s", knobs[file].off);
+		model.on[file] = false;
+	} else {
+		command(file, knobs[file].off);
 	}
-	if (model.stalled)
-		command(WORKQUEUE, "resume");
+}
+
+/* Turns the test knobs off. None is on for long: the reader of a held grace period spins. */
+static void end_delay(void)
+{
+	for (int i = 0; i < KNOBS; i++) {
+		if (knobs[i].delays)
+			turn_off(i);
+	}
 }
 
 static void write_something(enum knob file, char *buffer)
 {
 	size_t length = something(file, buffer), first = length;
 	struct command head, tail;
-	bool pulled = model.held || model.stalled;
+	bool delayed = is_delayed(&model);
 	int fd;
 
-	if (pulled && --lever_left < 0)
-		let_go();
-	/* In two pieces: each is a command. */
+	if (delayed && --delayed_writes < 0)
+		end_delay();
+	/* In two pieces: each is parsed as a command. */
 	if (length > 1 && once_in(10))
 		first = 1 + pick(length - 1);
 	head = parse(&model, file, buffer, first);
 	if (!is_affordable(&model, &head)) {
-		let_go();
+		end_delay();
 		return;
 	}
-	/* Creations and levers are slow; there are enough of them. */
-	if (!head.errors && (file == ROOTS || file >= CGROUPS) &&
-	    !once_in(20))
+	if (!head.errors && knobs[file].slow && !once_in(20))
 		return;
-	fd = open(knob_path(file), O_WRONLY);
+	fd = open(knob_path(knobs[file].name), O_WRONLY);
 	if (fd < 0) {
 		wrong(file, buffer, length, DONE, -errno);
 		return;
@@ -118,7 +126,7 @@ static void write_something(enum knob file, char *buffer)
 		struct iovec pieces[] = { { buffer, first }, { buffer + first, length - first } };
 		ssize_t written;
 
-		/* What the first leaves is what the second finds. */
+		/* The second command depends on the state that the first one leaves. */
 		if (once_in(2) || head.unsure || head.errors & ~DONE) {
 			written = write(fd, buffer, first);
 			judge(file, &head, buffer, first, written < 0 ? -errno : 0);
@@ -149,40 +157,46 @@ static void write_something(enum knob file, char *buffer)
 				wrong(file, buffer + first, length - first, DONE, -EIO);
 		}
 	} else if (length && once_in(200)) {
-		/* The page at 0 is nobody's. */
+		/* Page 0 is not mapped. */
 		struct command bad = { .errors = length > MAX_COMMAND ? TOO_BIG : BAD_ADDRESS };
 		ssize_t written;
 
-		if (file == CHILDREN || file == STATS)
+		if (is_read_only(file))
 			bad.errors |= INVALID;
 		written = syscall(SYS_write, fd, 1, length);
 		judge(file, &bad, "(bad address)", 13, written < 0 ? -errno : 0);
 	} else {
 		ssize_t written;
 
-		/* Where in the file it is means nothing. */
+		/* The module ignores the file position. */
 		if (once_in(8))
 			lseek(fd, pick(1 << 20), SEEK_SET);
 		written = write(fd, buffer, length);
 		judge(file, &head, buffer, length, written < 0 ? -errno : 0);
 	}
 	close(fd);
-	if (!pulled && (model.held || model.stalled)) {
-		lever_since = now();
-		lever_left = 20;
+	if (!delayed && is_delayed(&model)) {
+		delayed_since = now();
+		delayed_writes = 20;
 	}
 }
 
 /* ---- reads ---- */
 
-/* Whole records, each of key=value. */
+/* Whole records of key=value; of a switch, one of its two words. */
 static bool is_well_formed(enum knob file, const char *text)
 {
 	const char *end = text + strlen(text);
 
-	if (file == GRACE_PERIOD || file == WORKQUEUE)
-		return !strcmp(text, "free\n") ||
-		       !strcmp(text, file == WORKQUEUE ? "stalled\n" : "held\n");
+	if (knobs[file].on && !knobs[file].is_record) {
+		size_t length = strcspn(text, "\n");
+		char word[32];
+
+		snprintf(word, sizeof(word), "%.*s", (int)length, text);
+		return !strcmp(text + length, "\n") &&
+		       (!strcmp(word, knobs[file].shown_on) ||
+			!strcmp(word, knobs[file].shown_off));
+	}
 	for (const char *line = text; line < end; line = strchr(line, '\n') + 1) {
 		size_t length = strcspn(line, "\n"), words = 0, values = 0;
 
@@ -206,29 +220,30 @@ static void read_something(enum knob file)
 	int fd;
 
 	if (once_in(4)) {
-		char *text = knob_read(file);
+		char *text = knob_read(knobs[file].name);
 
 		if (!text || !is_well_formed(file, text)) {
-			ksft_print_msg("FAILED: %s reads: %.300s\n", knobs[file],
+			ksft_print_msg("FAILED: %s reads: %.300s\n", knobs[file].name,
 				       text ? text : strerror(errno));
 			shared->errors++;
 		}
 		free(text);
 		return;
 	}
-	fd = open(knob_path(file), O_RDONLY);
+	fd = open(knob_path(knobs[file].name), O_RDONLY);
 	if (fd < 0 ||
 	    pread(fd, buffer, once_in(4) ? pick(sizeof(buffer)) : pick(64),
 		  once_in(2) ? 0 : pick(2000)) < 0 ||
 	    lseek(fd, pick(1000), SEEK_SET) < 0 || read(fd, buffer, 1 + pick(10)) < 0) {
-		ksft_print_msg("FAILED: %s cannot be read: %s\n", knobs[file], strerror(errno));
+		ksft_print_msg("FAILED: %s cannot be read: %s\n", knobs[file].name,
+			       strerror(errno));
 		shared->errors++;
 	}
 	if (fd >= 0)
 		close(fd);
 }
 
-/* ---- others, meanwhile ---- */
+/* ---- other processes, meanwhile ---- */
 
 static pid_t start(void (*actor)(void), int number)
 {
@@ -249,7 +264,7 @@ static void reader(void)
 	}
 }
 
-/* The fuzzer has a file open, so this must be refused. */
+/* main() has a file open, so the unload must fail. */
 static void unloader(void)
 {
 	while (!READ_ONCE(shared->stop)) {
@@ -268,12 +283,30 @@ static void unloader(void)
 
 /* ---- the end state ---- */
 
+/* The table of the model and the folder in debugfs name the same files. */
+static bool has_models(void)
+{
+	struct knobs found = list_knobs();
+	bool same = found.count == KNOBS;
+
+	for (int i = 0; i < found.count; i++) {
+		int at = 0;
+
+		while (at < KNOBS && strcmp(knobs[at].name, found.names[i]))
+			at++;
+		if (at == KNOBS)
+			ksft_print_msg("FAILED: model.h has no %s\n", found.names[i]);
+		same &= at < KNOBS;
+	}
+	return same;
+}
+
 static int by_text(const void *a, const void *b)
 {
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* The lines of a text, sorted. Consumes it. */
+/* Sorts the lines of a text. Frees the text. */
 static char *sorted(char *text)
 {
 	char *lines[1024], *result = calloc(1, strlen(text) + 2), *rest = text;
@@ -288,7 +321,7 @@ static char *sorted(char *text)
 	return result;
 }
 
-/* What the files say, in the words of the model. */
+/* What the files show, as print_model() prints it. */
 static char *seen(void)
 {
 	char *files[KNOBS] = {}, *text, name[64], other[64], value[64], *line, *rest;
@@ -296,7 +329,7 @@ static char *seen(void)
 	FILE *out = open_memstream(&text, &size);
 
 	for (int i = 0; i < KNOBS; i++)
-		files[i] = knob_read(i) ?: strdup("");
+		files[i] = knob_read(knobs[i].name) ?: strdup("");
 	for (rest = files[ROOTS]; (line = strtok_r(rest, "\n", &rest));) {
 		field(line, "name", name, 64);
 		field(line, "state", value, 64);
@@ -308,7 +341,7 @@ static char *seen(void)
 		long parent = number_field(line, "parent");
 		char *found, key[40];
 
-		/* Those of cgroups are the kernel's. */
+		/* The groups of cgroups are not modelled. */
 		if (number_field(line, "cgroup") >= 0)
 			continue;
 		field(line, "name", name, 64);
@@ -325,16 +358,19 @@ static char *seen(void)
 		fprintf(out, "handle %s root=%s objects=%ld\n", name, other,
 			number_field(line, "objects"));
 	}
-	field(files[CGROUPS], "state", value, 64);
-	fprintf(out, "cgroups %s\ngrace_period %sworkqueue %s", value, files[GRACE_PERIOD],
-		files[WORKQUEUE]);
+	for (int i = 0; i < KNOBS; i++) {
+		if (knobs[i].on && knobs[i].is_record && field(files[i], "state", value, 64))
+			fprintf(out, "%s %s\n", knobs[i].name, value);
+		else if (knobs[i].on)
+			fprintf(out, "%s %s", knobs[i].name, files[i]);
+	}
 	fclose(out);
 	for (int i = 0; i < KNOBS; i++)
 		free(files[i]);
 	return sorted(text);
 }
 
-/* A root that is closing goes by itself, soon. */
+/* Waits, because a root that is closing is destroyed by a worker. */
 static bool agrees(void)
 {
 	char *expected, *found = NULL;
@@ -343,7 +379,7 @@ static bool agrees(void)
 	size_t size;
 	FILE *out;
 
-	let_go();
+	end_delay();
 	out = open_memstream(&expected, &size);
 	print_model(&model, out);
 	fclose(out);
@@ -373,9 +409,9 @@ static void take_down(void)
 {
 	char text[80];
 
-	let_go();
-	if (model.attached)
-		command(CGROUPS, "detach");
+	end_delay();
+	for (int i = 0; i < KNOBS; i++)
+		turn_off(i);
 	for (int i = 0; i < ENTRIES; i++) {
 		if (model.handles[i].used) {
 			snprintf(text, sizeof(text), "free %s", model.handles[i].name);
@@ -394,31 +430,37 @@ static void take_down(void)
 	}
 }
 
-/* ---- the module comes and goes ---- */
+/* ---- the module is reloaded ---- */
 
-/* Writes to what may not be there. Not to the workqueue, as nobody would resume it. */
+/* Writes while the module may not be loaded. Not to switches: none may stay on. */
 static void careless(void)
 {
 	char *buffer = malloc(HUGE_WRITE + 4096);
 
 	while (!READ_ONCE(shared->stop)) {
-		enum knob file = pick(3);
-		size_t length = something(file, buffer);
-		int error = knob_write(file, buffer, length);
-		bool gone = error == -ENODEV || error == -ENXIO || error == -EIO;
+		enum knob file = pick(KNOBS);
+		size_t length;
+		int error;
+		bool gone;
+
+		if (!knobs[file].parse)
+			continue;
+		length = something(file, buffer);
+		error = knob_write(knobs[file].name, buffer, length);
+		gone = error == -ENODEV || error == -ENXIO || error == -EIO;
 
 		__atomic_fetch_add(&shared->reads, 1, __ATOMIC_RELAXED);
 		if (answer_of(error) == UNDOCUMENTED && error != -ENOMEM && !gone)
 			wrong(file, buffer, length, 0, error);
 		if (once_in(8))
-			free(knob_read(pick(KNOBS)));
-		/* While one has a file open, nobody can unload. */
+			free(knob_read(knobs[pick(KNOBS)].name));
+		/* A pause, because the module cannot be unloaded while a file is open. */
 		if (once_in(2))
 			nap(pick(4000));
 	}
 }
 
-/* As often as it is let. */
+/* Reloads the module, whenever no file is open. */
 static int reload_while_used(int times)
 {
 	double end = now() + 60;
@@ -455,16 +497,16 @@ int main(void)
 	int keep;
 
 	ksft_print_header();
-	ksft_set_plan(5);
+	ksft_set_plan(6);
 	if (!is_loaded() && !load())
-		ksft_exit_skip("the module " MODULE " is not there\n");
+		ksft_exit_skip("the module " MODULE " is not installed\n");
 	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ksft_print_msg("SEED=%llu repeats these choices\n", (unsigned long long)seed);
 	seed_random(seed);
 	model.rt = is_rt();
-	keep = open(knob_path(ROOTS), O_RDONLY);
+	keep = open(knob_path(knobs[ROOTS].name), O_RDONLY);
 	if (keep < 0 || shared == MAP_FAILED || !buffer)
-		ksft_exit_fail_msg("no control plane\n");
+		ksft_exit_fail_msg("the files in debugfs cannot be opened\n");
 	others[0] = start(reader, 1);
 	others[1] = start(reader, 2);
 	others[2] = start(unloader, 3);
@@ -494,22 +536,23 @@ int main(void)
 	for (int i = 0; i < 3; i++)
 		waitpid(others[i], NULL, 0);
 	for (int i = 0; i < KNOBS; i++)
-		ksft_print_msg("%s: %lu writes, %lu reads\n", knobs[i], writes[i], reads[i]);
+		ksft_print_msg("%s: %lu writes, %lu reads\n", knobs[i].name, writes[i], reads[i]);
 	ksft_print_msg("%lu reads and %lu attempts to unload meanwhile\n", shared->reads,
 		       shared->unloads);
 	for (size_t i = 0; i < ARRAY_SIZE(answer_names); i++)
 		ksft_print_msg("%s: %lu answers\n", answer_names[i], answers[i]);
+	ksft_test_result(has_models(), "every file has a model\n");
 	ksft_test_result(!shared->errors && done > limit / 100,
-			 "%lu inputs, %lu commands done: every answer is one that is documented\n",
+			 "%lu inputs, %lu commands done: every answer is documented\n",
 			 total, done);
-	ksft_test_result(same && agrees(), "what is there is what the model says\n");
+	ksft_test_result(same && agrees(), "the files show the state of the model\n");
 	ksft_test_result(shared->refused > 0 && shared->refused == shared->unloads,
-			 "a file that is open keeps the module: unloading was refused each time\n");
+			 "an open file holds the module: each unload was refused\n");
 	take_down();
 	close(keep);
 	ksft_test_result(agrees() && !shared->errors && !unload(0) && load(),
-			 "all of it can be taken down, and the module unloaded\n");
+			 "everything can be freed and destroyed, and the module unloaded\n");
 	ksft_test_result(reload_while_used(20) && !shared->errors,
-			 "it is unloaded and loaded while others write\n");
+			 "the module is reloaded while other processes write\n");
 	ksft_finished();
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What fuzz writes: commands, mutilated commands, words, noise.
+ * What fuzz writes: valid commands, mutilated commands, words of commands, noise.
  */
 #ifndef INPUTS_H
 #define INPUTS_H
@@ -8,76 +8,32 @@
 #include "model.h"
 
 static const char *const verbs[] = {
-	"create", "destroy", "offline", "alloc", "free", "hold", "release", "stall", "resume",
-	"async", "attach", "detach", "account", "current", "/", "/x", "task", "softirq",
-	"hardirq", "-", "0", "1", "8", "64", "4096", "1048577", "-1", "99999999999999999999",
+	"create", "destroy", "offline", "alloc", "free", "async", "account", "current", "/",
+	"/x", "task", "softirq", "hardirq", "-", "0", "1", "8", "64", "4096", "1048577", "-1",
+	"99999999999999999999",
 };
 
-static const char *a_name(char kind)
+/* A word of some command. */
+static const char *a_verb(void)
 {
-	static char names[8][16];
-	static int next;
-	char *name = names[next++ % 8];
+	enum knob file = pick(KNOBS);
 
-	snprintf(name, sizeof(names[0]), "%c%u", kind, pick(kind == 'h' ? 16 : 8));
-	return name;
+	if (knobs[file].on && once_in(2))
+		return once_in(2) ? knobs[file].on : knobs[file].off;
+	return verbs[pick(ARRAY_SIZE(verbs))];
 }
 
-static const char *a_context(void)
-{
-	static const char *const contexts[] = { "task", "softirq", "hardirq" };
-
-	return contexts[pick(3)];
-}
-
-/* A command, with or without its newline. */
+/* A valid command, with or without its newline; for a read-only file, a word. */
 static size_t a_command(enum knob file, char *to)
 {
-	static const int sizes[] = { 1, 7, 8, 24, 64, 100, 192, 512, 1000, 4096, 8192 };
-	static const char * const others[] = { "-", "-", "current", "/" };
-	size_t length = 0;
+	size_t length;
 
-	switch (file) {
-	case ROOTS:
-		switch (pick(4)) {
-		case 0:
-			length = sprintf(to, "create %s %d", a_name('r'), sizes[pick(11)]);
-			if (once_in(2))
-				length += sprintf(to + length, " %d", 1 << pick(13));
-			if (once_in(4))
-				length += sprintf(to + length, " account");
-			break;
-		case 1: length = sprintf(to, "destroy %s", a_name('r')); break;
-		default: length = sprintf(to, "destroy %s async", a_name('r'));
-		}
-		break;
-	case GROUPS:
-		switch (pick(4)) {
-		case 0: length = sprintf(to, "create %s", a_name('g')); break;
-		case 1: length = sprintf(to, "create %s %s", a_name('g'), a_name('g')); break;
-		default: length = sprintf(to, "offline %s", a_name('g'));
-		}
-		break;
-	case OBJECTS:
-		if (once_in(2)) {
-			length = sprintf(to, "alloc %s %s %s", a_name('h'), a_name('r'),
-					 once_in(5) ? others[pick(4)] : a_name('g'));
-			if (once_in(2)) {
-				length += sprintf(to + length, " %u", 1 + pick(20));
-				if (once_in(2))
-					length += sprintf(to + length, " %s", a_context());
-			}
-		} else {
-			length = sprintf(to, "free %s", a_name('h'));
-			if (once_in(2))
-				length += sprintf(to + length, " %s", a_context());
-		}
-		break;
-	case CGROUPS: length = sprintf(to, once_in(2) ? "attach" : "detach"); break;
-	case GRACE_PERIOD: length = sprintf(to, once_in(2) ? "hold" : "release"); break;
-	case WORKQUEUE: length = sprintf(to, once_in(2) ? "stall" : "resume"); break;
-	default: length = sprintf(to, "%s", verbs[pick(ARRAY_SIZE(verbs))]);
-	}
+	if (knobs[file].generate)
+		length = knobs[file].generate(to);
+	else if (knobs[file].on)
+		length = sprintf(to, "%s", once_in(2) ? knobs[file].on : knobs[file].off);
+	else
+		length = sprintf(to, "%s", a_verb());
 	if (!once_in(4))
 		to[length++] = '\n';
 	return length;
@@ -112,7 +68,7 @@ static size_t mutilated(enum knob file, char *to)
 				length--;
 			}
 			break;
-		case 5: length += sprintf(to + length, " %s", verbs[pick(ARRAY_SIZE(verbs))]);
+		case 5: length += sprintf(to + length, " %s", a_verb());
 		}
 	}
 	return length;
@@ -126,8 +82,7 @@ static size_t words(char *to)
 
 	while (count--)
 		length += sprintf(to + length, "%s%s", length ? " " : "",
-				  once_in(3) ? a_name(kinds[pick(3)]) :
-					       verbs[pick(ARRAY_SIZE(verbs))]);
+				  once_in(3) ? a_name(kinds[pick(3)]) : a_verb());
 	return length;
 }
 

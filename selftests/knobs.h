@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the programs that drive rust_kmemcg share: its files, its errors, random
+ * Shared by the programs that drive rust_kmemcg: its files in debugfs, random
  * numbers that a seed repeats, the time.
  */
 #ifndef KNOBS_H
 #define KNOBS_H
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -22,28 +23,52 @@
 
 #include "kselftest.h"
 
-/* Another process may change it. */
+/* For a variable that another process may change. */
 #define READ_ONCE(x) __atomic_load_n(&(x), __ATOMIC_RELAXED)
 
 #define MODULE "rust_kmemcg"
 #define CONTROL "/sys/kernel/debug/" MODULE "/"
 
-enum knob { ROOTS, GROUPS, OBJECTS, CHILDREN, STATS, CGROUPS, GRACE_PERIOD, WORKQUEUE, KNOBS };
+#define MAX_KNOBS 32
 
-static const char *const knobs[KNOBS] = {
-	"roots", "groups", "objects", "children", "stats", "cgroups", "grace_period", "workqueue",
+/* The files that there are, by name, in alphabetical order. */
+struct knobs {
+	int count;
+	char names[MAX_KNOBS][32];
 };
 
-static inline const char *knob_path(enum knob knob)
+static inline int by_name(const void *a, const void *b)
 {
-	static char path[sizeof(CONTROL) + 16];
+	return strcmp(a, b);
+}
 
-	snprintf(path, sizeof(path), CONTROL "%s", knobs[knob]);
+static inline struct knobs list_knobs(void)
+{
+	struct knobs knobs = {};
+	DIR *folder = opendir(CONTROL);
+	struct dirent *entry;
+
+	while (folder && knobs.count < MAX_KNOBS && (entry = readdir(folder))) {
+		if (*entry->d_name != '.')
+			snprintf(knobs.names[knobs.count++], sizeof(knobs.names[0]), "%.31s",
+				 entry->d_name);
+	}
+	if (folder)
+		closedir(folder);
+	qsort(knobs.names, knobs.count, sizeof(knobs.names[0]), by_name);
+	return knobs;
+}
+
+static inline const char *knob_path(const char *knob)
+{
+	static char path[sizeof(CONTROL) + 32];
+
+	snprintf(path, sizeof(path), CONTROL "%s", knob);
 	return path;
 }
 
 /* Writes a command; 0, or a negative errno. */
-static inline int knob_write(enum knob knob, const char *command, size_t length)
+static inline int knob_write(const char *knob, const char *command, size_t length)
 {
 	int fd = open(knob_path(knob), O_WRONLY | O_CLOEXEC), result = 0;
 	ssize_t written;
@@ -59,7 +84,7 @@ static inline int knob_write(enum knob knob, const char *command, size_t length)
 	return result;
 }
 
-__attribute__((format(printf, 2, 3))) static inline int knob(enum knob knob, const char *format,
+__attribute__((format(printf, 2, 3))) static inline int knob(const char *knob, const char *format,
 							     ...)
 {
 	char command[600];
@@ -72,7 +97,7 @@ __attribute__((format(printf, 2, 3))) static inline int knob(enum knob knob, con
 	return knob_write(knob, command, length);
 }
 
-/* Reads all of a file; a string to be freed, or NULL. */
+/* Reads a whole file; returns a string that the caller frees, or NULL. */
 static inline char *read_file(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -103,12 +128,12 @@ static inline char *read_file(const char *path)
 	return text;
 }
 
-static inline char *knob_read(enum knob knob)
+static inline char *knob_read(const char *knob)
 {
 	return read_file(knob_path(knob));
 }
 
-/* The value of KEY= in a record, copied; false where it has none. */
+/* Copies the value of KEY= in a record; false where the record has no such key. */
 static inline bool field(const char *record, const char *key, char *value, size_t size)
 {
 	size_t length = strlen(key), n = 0;
@@ -155,13 +180,13 @@ static inline bool is_rt(void)
 	return !uname(&name) && strstr(name.version, "PREEMPT_RT");
 }
 
-/* ---- random numbers: xorshift64*, a state for each process ---- */
+/* ---- random numbers: xorshift64*, one state for each process ---- */
 
 static uint64_t random_state;
 
 static inline void seed_random(uint64_t seed)
 {
-	/* Neighbouring seeds must not begin alike (splitmix64). */
+	/* splitmix64, so that neighbouring seeds give different sequences. */
 	seed += 0x9e3779b97f4a7c15;
 	seed = (seed ^ seed >> 30) * 0xbf58476d1ce4e5b9;
 	seed = (seed ^ seed >> 27) * 0x94d049bb133111eb;

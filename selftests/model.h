@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A model of rust_kmemcg as its files show it, written from their description
- * and not from their code: what a command must answer, and what is there then.
- * One process writes; what the module does by itself (children) is not modelled.
+ * A model of the files of rust_kmemcg, written from docs/knobs.md and not from the
+ * code: what a command answers, and what the files show afterwards. It is for one
+ * process that writes; what workers do (children) is not modelled.
+ *
+ * The table knobs[] has a row for each file. A file with two commands that turn
+ * something on and off (a switch) needs no more than its row.
  */
 #ifndef MODEL_H
 #define MODEL_H
@@ -16,7 +19,7 @@
 #define MAX_OBJECTS (1 << 16)
 #define ENTRIES 96
 
-/* What a write may answer: a set. */
+/* The answers of a write, as bits of a set. */
 enum answer {
 	DONE = 1 << 0,
 	INVALID = 1 << 1,
@@ -46,14 +49,14 @@ static inline unsigned int answer_of(int error)
 	return UNDOCUMENTED;
 }
 
-/* A root that is closing lives as long as its objects. */
+/* A root that is closing exists until its last object is freed. */
 struct root {
 	bool used, closing, account;
 	char name[MAX_NAME + 1];
 	long size, align, objects;
 };
 
-/* A parent of -1 is the top. */
+/* parent is an index, or -1 for a group at the top. */
 struct group {
 	bool used;
 	char name[MAX_NAME + 1];
@@ -67,11 +70,13 @@ struct handle {
 	long objects;
 };
 
+enum knob { ROOTS, GROUPS, OBJECTS, CHILDREN, STATS, CGROUPS, GRACE_PERIOD, WORKQUEUE, KNOBS };
+
 struct model {
 	struct root roots[ENTRIES];
 	struct group groups[ENTRIES];
 	struct handle handles[ENTRIES];
-	bool held, stalled, attached, rt;
+	bool on[KNOBS], rt;
 };
 
 enum operation {
@@ -83,20 +88,21 @@ enum operation {
 	OFFLINE_GROUP,
 	ALLOC,
 	FREE,
-	LEVER
+	SWITCH
 };
 
 /* A command as the model understands it. */
 struct command {
 	enum operation operation;
-	unsigned int errors; /* Those that apply; none: it must be done. */
+	unsigned int errors; /* The errors that apply; none: the command must succeed. */
 	char name[MAX_NAME + 1];
-	int index, other; /* Of an entry that it is about; of the root or the parent. */
+	int index, other; /* Of the entry that the command names; of its root or parent. */
 	long size, align, count;
 	bool account;
-	/* Whether it can be done is not modelled: it is about a cgroup. */
+	/* It names a cgroup, and cgroups are not modelled: it may succeed, too. */
 	bool unsure;
-	bool *lever, lever_after;
+	enum knob file; /* Of a switch. */
+	bool on_after;
 };
 
 /* The index of the entry of that name, or -1. */
@@ -111,7 +117,7 @@ struct command {
 #define any(entry) ((void)(entry), true)
 #define has_name(root) (!(root)->closing)
 
-/* The index of an entry that is not used; -1: the model is full, so do not ask for more. */
+/* The index of an unused entry; -1: the model is full. */
 #define unused(entries)                                 \
 	({                                              \
 		int at_ = ENTRIES - 1;                  \
@@ -198,7 +204,7 @@ static inline void parse_groups(struct model *model, struct command *command, ch
 	if (words >= 2 && words <= 3 && !strcmp(word[0], "create")) {
 		command->operation = CREATE_GROUP;
 		want_name(command, word[1]);
-		/* That means a cgroup. */
+		/* Reserved: the cgroup of the task that writes. */
 		if (!strcmp(word[1], "current"))
 			command->errors |= INVALID;
 		if (find(model->groups, word[1], any) >= 0)
@@ -235,7 +241,7 @@ static inline void parse_objects(struct model *model, struct command *command, c
 			command->errors |= NO_ENTRY;
 		if (*word[3] == '/') {
 			command->errors |= NO_ENTRY;
-			command->unsure = model->attached;
+			command->unsure = model->on[CGROUPS];
 		} else if (strcmp(word[3], "-") && strcmp(word[3], "current")) {
 			want_name(command, word[3]);
 			if (find(model->groups, word[3], any) < 0)
@@ -262,19 +268,134 @@ static inline void parse_objects(struct model *model, struct command *command, c
 		snprintf(command->name, sizeof(command->name), "%.32s", word[1]);
 }
 
-static inline void parse_lever(struct command *command, const char *text, bool *lever,
-			       const char *pull, const char *let_go)
+/* ---- valid commands, for the fuzzer to begin with ---- */
+
+static inline const char *a_name(char kind)
 {
-	command->operation = LEVER;
-	command->lever = lever;
-	command->lever_after = !strcmp(text, pull);
-	if (strcmp(text, pull) && strcmp(text, let_go))
+	static char names[8][16];
+	static int next;
+	char *name = names[next++ % 8];
+
+	snprintf(name, sizeof(names[0]), "%c%u", kind, pick(kind == 'h' ? 16 : 8));
+	return name;
+}
+
+static inline const char *a_context(void)
+{
+	static const char *const contexts[] = { "task", "softirq", "hardirq" };
+
+	return contexts[pick(3)];
+}
+
+static inline size_t generate_roots(char *to)
+{
+	static const int sizes[] = { 1, 7, 8, 24, 64, 100, 192, 512, 1000, 4096, 8192 };
+	size_t length;
+
+	switch (pick(4)) {
+	case 0: break;
+	case 1: return sprintf(to, "destroy %s", a_name('r'));
+	default: return sprintf(to, "destroy %s async", a_name('r'));
+	}
+	length = sprintf(to, "create %s %d", a_name('r'), sizes[pick(11)]);
+	if (once_in(2))
+		length += sprintf(to + length, " %d", 1 << pick(13));
+	if (once_in(4))
+		length += sprintf(to + length, " account");
+	return length;
+}
+
+static inline size_t generate_groups(char *to)
+{
+	switch (pick(4)) {
+	case 0: return sprintf(to, "create %s", a_name('g'));
+	case 1: return sprintf(to, "create %s %s", a_name('g'), a_name('g'));
+	default: return sprintf(to, "offline %s", a_name('g'));
+	}
+}
+
+static inline size_t generate_objects(char *to)
+{
+	static const char * const others[] = { "-", "-", "current", "/" };
+	bool alloc = once_in(2);
+	size_t length;
+
+	if (alloc)
+		length = sprintf(to, "alloc %s %s %s", a_name('h'), a_name('r'),
+				 once_in(5) ? others[pick(4)] : a_name('g'));
+	else
+		length = sprintf(to, "free %s", a_name('h'));
+	if (!once_in(2))
+		return length;
+	if (alloc) {
+		length += sprintf(to + length, " %u", 1 + pick(20));
+		if (once_in(2))
+			return length;
+	}
+	return length + sprintf(to + length, " %s", a_context());
+}
+
+/* ---- the files ---- */
+
+struct knob_model {
+	const char *name;
+	/* A file with commands of several words; without them and without a switch: read only. */
+	void (*parse)(struct model *model, struct command *command, char **word, int words);
+	size_t (*generate)(char *to);
+	/* A switch: its two commands, and the two words that the file shows. */
+	const char *on, *off, *shown_on, *shown_off;
+	/* The word is that of "state=" in a record. */
+	bool is_record;
+	/* The fuzzer writes fewer valid commands: they are slow. */
+	bool slow;
+	/* While on, callbacks or work wait; a command of a knob that waits for these would hang. */
+	bool delays, waits;
+	/* Seconds after which it may be off by itself. */
+	int expires;
+};
+
+static const struct knob_model knobs[KNOBS] = {
+	[ROOTS] = { "roots", parse_roots, generate_roots, .slow = true },
+	[GROUPS] = { "groups", parse_groups, generate_groups },
+	[OBJECTS] = { "objects", parse_objects, generate_objects },
+	[CHILDREN] = { "children" },
+	[STATS] = { "stats" },
+	[CGROUPS] = { "cgroups", .on = "attach", .off = "detach", .shown_on = "attached",
+		      .shown_off = "detached", .is_record = true, .slow = true, .waits = true },
+	[GRACE_PERIOD] = { "grace_period", .on = "hold", .off = "release", .shown_on = "held",
+			   .shown_off = "free", .slow = true, .delays = true, .expires = 8 },
+	[WORKQUEUE] = { "workqueue", .on = "stall", .off = "resume", .shown_on = "stalled",
+			.shown_off = "free", .slow = true, .delays = true },
+};
+
+static inline bool is_read_only(enum knob file)
+{
+	return !knobs[file].parse && !knobs[file].on;
+}
+
+static inline void parse_switch(const struct model *model, struct command *command, enum knob file,
+				const char *text)
+{
+	command->operation = SWITCH;
+	command->file = file;
+	command->on_after = !strcmp(text, knobs[file].on);
+	if (!command->on_after && strcmp(text, knobs[file].off))
 		command->errors = INVALID;
-	else if (*lever == command->lever_after)
+	else if (model->on[file] == command->on_after)
 		command->errors = BUSY;
 }
 
-/* What one write() means. */
+/* True while a test knob makes callbacks or work wait. */
+static inline bool is_delayed(const struct model *model)
+{
+	bool delayed = false;
+
+	for (int i = 0; i < KNOBS; i++)
+		delayed |= knobs[i].delays && model->on[i];
+	return delayed;
+}
+
+/* Parses what one write() passes. */
 static inline struct command parse(struct model *model, enum knob file, const char *bytes,
 				   size_t length)
 {
@@ -284,7 +405,7 @@ static inline struct command parse(struct model *model, enum knob file, const ch
 	int words = 0;
 
 	if (length > MAX_COMMAND) {
-		command.errors = file == CHILDREN || file == STATS ? INVALID | TOO_BIG : TOO_BIG;
+		command.errors = is_read_only(file) ? INVALID | TOO_BIG : TOO_BIG;
 		return command;
 	}
 	if (!length) {
@@ -300,32 +421,23 @@ static inline struct command parse(struct model *model, enum knob file, const ch
 	}
 	if (command.errors)
 		return command;
-	if (file == GRACE_PERIOD) {
-		parse_lever(&command, text, &model->held, "hold", "release");
-		return command;
-	}
-	if (file == CGROUPS) {
-		parse_lever(&command, text, &model->attached, "attach", "detach");
-		return command;
-	}
-	if (file == WORKQUEUE) {
-		parse_lever(&command, text, &model->stalled, "stall", "resume");
+	if (knobs[file].on) {
+		parse_switch(model, &command, file, text);
 		return command;
 	}
 	while (words < 8 && (word[words] = strtok_r(rest, " ", &rest)))
 		words++;
-	if (words && file == ROOTS)
-		parse_roots(model, &command, word, words);
-	else if (words && file == GROUPS)
-		parse_groups(model, &command, word, words);
-	else if (words && file == OBJECTS)
-		parse_objects(model, &command, word, words);
+	if (words && knobs[file].parse)
+		knobs[file].parse(model, &command, word, words);
 	else
 		command.errors = INVALID;
 	return command;
 }
 
-/* May it be asked for? Not what waits for a lever, nor more than there is room or memory for. */
+/*
+ * Whether the fuzzer may write the command: not one that would wait for a test knob,
+ * nor one that needs more memory than there is, or an entry that the model lacks.
+ */
 static inline bool is_affordable(struct model *model, const struct command *command)
 {
 	if (command->errors & ~DONE && command->operation != DESTROY_ROOT && !command->unsure)
@@ -336,15 +448,13 @@ static inline bool is_affordable(struct model *model, const struct command *comm
 	case ALLOC:
 		return unused(model->handles) >= 0 &&
 		       command->count * (model->roots[command->other].size + 64) < 1 << 20;
-	/* To attach and detach wait for what is on its way. */
-	case LEVER:
-		return command->lever != &model->attached || !(model->held || model->stalled);
-	case DESTROY_ROOT: return command->index < 0 || !(model->held || model->stalled);
+	case SWITCH: return !knobs[command->file].waits || !is_delayed(model);
+	case DESTROY_ROOT: return command->index < 0 || !is_delayed(model);
 	default: return true;
 	}
 }
 
-/* It was done. */
+/* Updates the model after a command that succeeded. */
 static inline void commit(struct model *model, const struct command *command)
 {
 	int i = command->index;
@@ -391,12 +501,12 @@ static inline void commit(struct model *model, const struct command *command)
 		root->used = !root->closing || root->objects;
 		break;
 	}
-	case LEVER: *command->lever = command->lever_after; break;
+	case SWITCH: model->on[command->file] = command->on_after; break;
 	case NOTHING: break;
 	}
 }
 
-/* Prints the entries as records, in no order; the caller compares sorted lines. */
+/* Prints the entries as records. The order means nothing: the caller compares sorted lines. */
 static inline void print_model(const struct model *model, FILE *out)
 {
 	for (int i = 0; i < ENTRIES; i++) {
@@ -415,9 +525,11 @@ static inline void print_model(const struct model *model, FILE *out)
 			fprintf(out, "handle %s root=%s objects=%ld\n", handle->name,
 				model->roots[handle->root].name, handle->objects);
 	}
-	fprintf(out, "cgroups %s\ngrace_period %s\nworkqueue %s\n",
-		model->attached ? "attached" : "detached", model->held ? "held" : "free",
-		model->stalled ? "stalled" : "free");
+	for (int i = 0; i < KNOBS; i++) {
+		if (knobs[i].on)
+			fprintf(out, "%s %s\n", knobs[i].name,
+				model->on[i] ? knobs[i].shown_on : knobs[i].shown_off);
+	}
 }
 
 #endif

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Many actors with random pacing on one module, in rounds; after each the module
- * is unloaded and loaded again. Each actor checks what it is promised, and the
- * end of a round that nothing is left. What an actor chooses, the seed repeats;
- * how the actors meet is up to the machine.
+ * Runs many actors with random pacing on one module, in rounds; after each round the
+ * module is unloaded and loaded again. Each actor checks the answers of its own
+ * commands; the end of a round checks that no record and no cache is left. A seed
+ * repeats the choices of the actors, but not how they interleave.
  *
- *	TORTURE_S	for how many seconds (default: 120)
- *	SEED		repeats the choices of a run (default: another one each time)
+ *	TORTURE_S	how many seconds to run (default: 120)
+ *	SEED		repeats the choices of a run (default: a new seed for each run)
  *
  * The actors are in torture_actors.h.
  */
@@ -23,7 +23,7 @@ static const struct actor {
 	const char *name;
 	void (*act)(struct self *self);
 	int count;
-	/* None: on every kernel. Otherwise why it cannot be, or NULL. */
+	/* Returns why this kernel cannot run the actor, or NULL; NULL itself: every kernel can. */
 	const char *(*hindrance)(void);
 } actors[] = {
 	{ "tenant", tenant, 3, NULL },
@@ -32,7 +32,7 @@ static const struct actor {
 	{ "family", family, 1, NULL },
 	{ "registrar", registrar, 1, no_cgroups },
 	{ "citizen", citizen, 2, no_cgroups },
-	{ "levers", levers, 1, NULL },
+	{ "test knobs", test_knobs, 1, NULL },
 	{ "reader", reader, 1, NULL },
 	{ "pressure", pressure, 1, NULL },
 	{ "hotplug", hotplug, 1, no_hotplug },
@@ -90,7 +90,7 @@ static void say_where(const struct self *self)
 	free(stack);
 }
 
-/* All must end by themselves, soon. */
+/* Waits until all actors have ended. False: one is stuck. */
 static bool end_round(void)
 {
 	double end = now() + 60 * shared->slow;
@@ -142,7 +142,7 @@ static bool any_cache(void)
 	return found;
 }
 
-static bool is_empty(enum knob file)
+static bool is_empty(const char *file)
 {
 	char *text = knob_read(file);
 	bool empty = text && !*text;
@@ -153,10 +153,10 @@ static bool is_empty(enum knob file)
 
 static bool nothing_left(void)
 {
-	return is_empty(ROOTS) && is_empty(OBJECTS) && is_empty(CHILDREN) && !any_cache();
+	return is_empty("roots") && is_empty("objects") && is_empty("children") && !any_cache();
 }
 
-static void each_record(enum knob file, const char *key, void (*f)(const char *name))
+static void each_record(const char *file, const char *key, void (*f)(const char *name))
 {
 	char *text = knob_read(file), name[64];
 
@@ -169,23 +169,23 @@ static void each_record(enum knob file, const char *key, void (*f)(const char *n
 
 static void free_handle(const char *name)
 {
-	check(knob(OBJECTS, "free %s", name) == 0, "free %s, at the end", name);
+	check(knob("objects", "free %s", name) == 0, "free %s, at the end", name);
 }
 
 static void offline_group(const char *name)
 {
-	check(knob(GROUPS, "offline %s", name) == 0, "offline %s, at the end", name);
+	check(knob("groups", "offline %s", name) == 0, "offline %s, at the end", name);
 }
 
 static void destroy_root(const char *name)
 {
-	/* One of that name that is closing has no name any more. */
-	int error = knob(ROOTS, "destroy %s", name);
+	/* A root that is closing is listed, but has no name any more: ENOENT. */
+	int error = knob("roots", "destroy %s", name);
 
 	check(!error || error == -ENOENT, "destroy %s, at the end: %s", name, strerror(-error));
 }
 
-/* By hand, and then nothing may be left; or not, and the module has to do it. */
+/* Frees and destroys everything and checks that nothing is left; or leaves that to the unload. */
 static void take_down(void)
 {
 	bool by_hand = once_in(2);
@@ -193,26 +193,26 @@ static void take_down(void)
 	int error;
 
 	if (by_hand) {
-		each_record(OBJECTS, "handle", free_handle);
-		each_record(ROOTS, "name", destroy_root);
-		each_record(GROUPS, "name", offline_group);
-		check(eventually(nothing_left), "something is left: %s",
+		each_record("objects", "handle", free_handle);
+		each_record("roots", "name", destroy_root);
+		each_record("groups", "name", offline_group);
+		check(eventually(nothing_left), "left after the round: %s",
 		      any_cache() ? "a slab cache" : "a record");
 	}
-	/* A reader of the last moment may still have a file open. */
+	/* A reader that was killed may still have a file open. */
 	do {
 		error = unload(O_NONBLOCK);
 	} while (error == -EWOULDBLOCK && now() < begin + 20 && (nap(10000), true));
-	check(!error, "it cannot be unloaded: %s", strerror(-error));
-	check(!any_cache(), "a slab cache is left after the module, taken down %s",
-	      by_hand ? "by hand" : "by itself");
-	check(access(CONTROL, F_OK), "a file is left after the module");
+	check(!error, "the module cannot be unloaded: %s", strerror(-error));
+	check(!any_cache(), "a slab cache is left after the unload, %s",
+	      by_hand ? "before which all was freed" : "which had to free all");
+	check(access(CONTROL, F_OK), "a file in debugfs is left after the unload");
 	count(RELOADS);
 	if (!load()) {
-		check(false, "it cannot be loaded again");
+		check(false, "the module cannot be loaded again");
 		return;
 	}
-	check(nothing_left() && is_empty(GROUPS), "a module that is new has something");
+	check(nothing_left() && is_empty("groups"), "a newly loaded module has records");
 }
 
 static void say_statistics(double seconds, int round)
@@ -237,7 +237,7 @@ int main(void)
 	ksft_print_header();
 	ksft_set_plan(3 + ARRAY_SIZE(actors));
 	if (!is_loaded() && !load())
-		ksft_exit_skip("the module " MODULE " is not there\n");
+		ksft_exit_skip("the module " MODULE " is not installed\n");
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
 		      0);
 	selves = mmap(NULL, MAX_ACTORS * sizeof(*selves), PROT_READ | PROT_WRITE,
@@ -265,11 +265,12 @@ int main(void)
 		}
 	}
 	say_statistics(now() - begin, round);
-	ksft_test_result(!failed(), "%lu operations, %.0f s, %d rounds: all promises kept\n",
+	ksft_test_result(!failed(), "%lu operations, %.0f s, %d rounds: every answer was right\n",
 			 total(), now() - begin, round);
-	ksft_test_result(ended, "every actor came back\n");
+	ksft_test_result(ended, "every actor ended\n");
 	ksft_test_result(shared->counts[RELOADS] >= (unsigned long)round,
-			 "I9 the module went after each of %d rounds, and left nothing\n", round);
+			 "I9 the module was unloaded after each of %d rounds, and left nothing\n",
+			 round);
 	for (size_t i = 0; i < ARRAY_SIZE(actors); i++) {
 		const char *hindrance = actors[i].hindrance ? actors[i].hindrance() : NULL;
 
@@ -279,7 +280,7 @@ int main(void)
 			ksft_test_result(shared->acts[i], "actor %s has acted %lu times\n",
 					 actors[i].name, shared->acts[i]);
 	}
-	/* What is stuck must not be waited for. */
+	/* Do not wait for an actor that is stuck. */
 	if (!ended)
 		_exit(1);
 	ksft_finished();

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the actors of torture share: counters, promises, objects with a name.
+ * Shared by the actors of torture: counters, checks, and objects with a name.
  */
 #ifndef TORTURE_H
 #define TORTURE_H
@@ -37,7 +37,7 @@ static const char *const counters[COUNTERS] = {
 	"stalls", "reads", "pressures", "hotplugs", "reloads",
 };
 
-/* What all processes share. */
+/* Shared by all processes. */
 struct shared {
 	bool stop, rt;
 	int slow;
@@ -45,7 +45,6 @@ struct shared {
 	unsigned long counts[COUNTERS], acts[16];
 };
 
-/* What one actor is about; the parent looks at it when it is stuck. */
 #define HANDLES 12
 
 struct handle {
@@ -54,6 +53,7 @@ struct handle {
 	char root[24];
 };
 
+/* The state of one actor. The parent reads it when the actor is stuck. */
 struct self {
 	int number, pid;
 	bool finish;
@@ -79,7 +79,7 @@ static inline bool failed(void)
 	return READ_ONCE(shared->errors);
 }
 
-/* Objects are not operations. */
+/* The number of operations: an allocation of several objects is one. */
 static inline unsigned long total(void)
 {
 	unsigned long sum = 0;
@@ -102,7 +102,7 @@ __attribute__((format(printf, 2, 3))) static inline void check(bool kept, const 
 	ksft_print_msg("FAILED: %s\n", text);
 }
 
-/* Mostly at once, sometimes a little later, rarely much later. */
+/* Mostly no pause, sometimes a short one, rarely a long one. */
 static inline void pace(void)
 {
 	switch (pick(16)) {
@@ -123,14 +123,14 @@ static inline bool eventually(bool (*condition)(void))
 	return true;
 }
 
-/* order: a command that the actor is known to be in. */
+/* order: writes a command, and records it as the one that the actor is in. */
 #define order(self, file, ...)                                                   \
 	({                                                                       \
 		snprintf((self)->command, sizeof((self)->command), __VA_ARGS__); \
 		knob(file, "%s", (self)->command);                               \
 	})
 
-/* must: a command that must be done. */
+/* must: writes a command that must succeed. */
 #define must(self, file, ...)                                                                   \
 	({                                                                                      \
 		int error_ = order(self, file, __VA_ARGS__);                                    \
@@ -145,8 +145,9 @@ static inline int a_context(void)
 
 static const char *const contexts[] = { "task", "softirq", "hardirq" };
 
-/* The record with KEY=VALUE in it, copied; false where there is none. */
-static inline bool record(enum knob file, const char *key, const char *value, char *to, size_t size)
+/* Copies the record that contains KEY=VALUE; false where there is none. */
+static inline bool record(const char *file, const char *key, const char *value, char *to,
+			  size_t size)
 {
 	char *text = knob_read(file), found[64];
 	bool there = false;
@@ -162,7 +163,10 @@ static inline bool record(enum knob file, const char *key, const char *value, ch
 
 /* ---- objects ---- */
 
-/* alloc_as: for handle i of the actor; the error. In interrupts memory may be short. */
+/*
+ * Allocates with handle i of the actor; returns the error. In an interrupt -ENOMEM is
+ * allowed: it cannot reclaim memory.
+ */
 static inline int alloc_as(struct self *self, int i, const char *root, const char *group)
 {
 	int objects = once_in(20) ? 1 + pick(300) : 1 + pick(8), context = a_context(), error;
@@ -170,7 +174,7 @@ static inline int alloc_as(struct self *self, int i, const char *root, const cha
 	char name[32], line[256];
 	long from;
 
-	error = order(self, OBJECTS, "alloc h%d.%d %s %s %d %s", self->number, i, root, group,
+	error = order(self, "objects", "alloc h%d.%d %s %s %d %s", self->number, i, root, group,
 		      objects, contexts[context]);
 	if (error == -ENOMEM && context) {
 		count(REFUSALS);
@@ -184,13 +188,13 @@ static inline int alloc_as(struct self *self, int i, const char *root, const cha
 	count_many(OBJECTS_ALLOCATED, objects);
 	if (!once_in(8))
 		return 0;
-	/* I3: they are there, and each came from some cache of that root. */
+	/* I3: the objects exist, and each was allocated from a cache of that root. */
 	snprintf(name, sizeof(name), "h%d.%d", self->number, i);
-	check(record(OBJECTS, "handle", name, line, sizeof(line)), "%s: %s is not there",
+	check(record("objects", "handle", name, line, sizeof(line)), "%s: there is no %s",
 	      self->name, name);
 	from = number_field(line, "from_root") + number_field(line, "from_children");
 	check(number_field(line, "objects") == objects && from == objects,
-	      "%s: %s has not %d objects: %s", self->name, name, objects, line);
+	      "%s: %s does not have %d objects: %s", self->name, name, objects, line);
 	return 0;
 }
 
@@ -204,16 +208,16 @@ static inline void free_of(struct self *self, int i)
 	if (!self->handles[i].used)
 		return;
 	self->handles[i].used = false;
-	must(self, OBJECTS, "free h%d.%d %s", self->number, i, contexts[context]);
+	must(self, "objects", "free h%d.%d %s", self->number, i, contexts[context]);
 	count(FREES_TASK + context);
-	/* I5: whoever holds a grace period or stalls the workqueue, a free does not wait for it. */
+	/* I5: a free waits neither for a grace period nor for the workqueue. */
 	taken = (now() - begin) * 1e6;
 	if (taken > shared->longest_free)
 		shared->longest_free = taken;
 	check(taken < 10000000ul * shared->slow, "%s: %s took %lu ms", self->name, self->command,
 	      taken / 1000);
 	snprintf(name, sizeof(name), "h%d.%d", self->number, i);
-	check(!once_in(16) || !record(OBJECTS, "handle", name, line, sizeof(line)),
+	check(!once_in(16) || !record("objects", "handle", name, line, sizeof(line)),
 	      "%s: %s is still there", self->name, name);
 }
 
@@ -227,11 +231,11 @@ static inline void take_offline(struct self *self, const char *group)
 {
 	char line[256];
 
-	if (!must(self, GROUPS, "offline %s", group))
+	if (!must(self, "groups", "offline %s", group))
 		return;
 	count(GROUPS_OFFLINE);
-	/* I4: it is gone, whatever lives of it. */
-	check(!once_in(8) || !record(GROUPS, "name", group, line, sizeof(line)),
+	/* I4: the group is gone, whether or not it has live objects. */
+	check(!once_in(8) || !record("groups", "name", group, line, sizeof(line)),
 	      "%s: group %s is still there", self->name, group);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The actors of torture. Each is called again and again, with a pause in between,
- * and once at the end to let go of what it holds. It answers for what is its own:
- * its names have its number, so it knows what each command must answer.
+ * The actors of torture. Each is called repeatedly, with a pause in between, and
+ * once at the end (finish) to free what it still has. The names that an actor uses
+ * contain its number, so it knows what each of its commands must answer.
  */
 #ifndef TORTURE_ACTORS_H
 #define TORTURE_ACTORS_H
@@ -14,7 +14,7 @@
 
 #define SHARED_ROOTS 3
 
-/* Groups that allocate from roots which come and go; objects outlive them. */
+/* Groups that allocate from the roots of the landlord; their objects outlive them. */
 static void tenant(struct self *self)
 {
 	char group[24], root[24];
@@ -25,7 +25,7 @@ static void tenant(struct self *self)
 		free_all(self);
 		return;
 	}
-	if (!must(self, GROUPS, "create %s", group))
+	if (!must(self, "groups", "create %s", group))
 		return;
 	count(GROUPS_CREATED);
 	for (int times = 1 + pick(12); times && !READ_ONCE(shared->stop); times--) {
@@ -46,7 +46,7 @@ static void tenant(struct self *self)
 	self->groups++;
 }
 
-/* A root that nobody else has: it knows whether an object lives. */
+/* A root that no other actor uses, so the owner knows whether it has objects. */
 static void owner(struct self *self)
 {
 	char root[24], group[24], line[256];
@@ -58,8 +58,8 @@ static void owner(struct self *self)
 		free_all(self);
 		return;
 	}
-	if (!must(self, ROOTS, "create %s %u", root, 8 << pick(9)) ||
-	    !must(self, GROUPS, "create %s", group))
+	if (!must(self, "roots", "create %s %u", root, 8 << pick(9)) ||
+	    !must(self, "groups", "create %s", group))
 		return;
 	count(ROOTS_CREATED);
 	count(GROUPS_CREATED);
@@ -77,35 +77,36 @@ static void owner(struct self *self)
 	else
 		group[0] = 0;
 	if (live) {
-		/* I6: nothing is lost by a destroy that fails. */
-		error = order(self, ROOTS, "destroy %s", root);
+		/* I6: a destroy that fails changes nothing. */
+		error = order(self, "roots", "destroy %s", root);
 		check(error == -EBUSY, "%s: %s with live objects: %s", self->name, self->command,
 		      strerror(-error));
 		count(ROOTS_BUSY);
-		check(record(ROOTS, "name", root, line, sizeof(line)) && strstr(line, "state=live"),
+		check(record("roots", "name", root, line, sizeof(line)) &&
+		      strstr(line, "state=live"),
 		      "%s: %s is not live after a destroy that failed", self->name, root);
 	}
 	if (once_in(2)) {
-		must(self, ROOTS, "destroy %s async", root);
+		must(self, "roots", "destroy %s async", root);
 		count(ROOTS_CLOSED);
-		/* Its name is free at once. */
-		error = order(self, ROOTS, "destroy %s", root);
+		/* A closed root has no name any more. */
+		error = order(self, "roots", "destroy %s", root);
 		check(error == -ENOENT, "%s: %s, which was closed: %s", self->name, self->command,
 		      strerror(-error));
 		if (live && once_in(2))
 			free_all(self);
 	} else {
 		free_all(self);
-		if (must(self, ROOTS, "destroy %s", root))
+		if (must(self, "roots", "destroy %s", root))
 			count(ROOTS_DESTROYED);
-		check(!record(ROOTS, "name", root, line, sizeof(line)), "%s: %s is still there",
+		check(!record("roots", "name", root, line, sizeof(line)), "%s: %s is still there",
 		      self->name, root);
 	}
 	if (!group[0])
-		must(self, GROUPS, "offline o%d.%u", self->number, self->names - 1);
+		must(self, "groups", "offline o%d.%u", self->number, self->names - 1);
 }
 
-/* The roots of the tenants: it gives notice whenever it likes. */
+/* The roots of the tenants, destroyed at random moments. */
 static void landlord(struct self *self)
 {
 	unsigned int n = pick(SHARED_ROOTS);
@@ -113,12 +114,12 @@ static void landlord(struct self *self)
 
 	if (self->finish)
 		return;
-	error = order(self, ROOTS, "create s%u %u %u", n, 8 << pick(9), 8 << pick(4));
+	error = order(self, "roots", "create s%u %u %u", n, 8 << pick(9), 8 << pick(4));
 	check(!error || error == -EEXIST, "%s: %s: %s", self->name, self->command,
 	      strerror(-error));
 	count(error ? REFUSALS : ROOTS_CREATED);
 	nap(pick(30000));
-	error = order(self, ROOTS, "destroy s%u%s", n, once_in(3) ? " async" : "");
+	error = order(self, "roots", "destroy s%u%s", n, once_in(3) ? " async" : "");
 	check(!error || error == -EBUSY, "%s: %s: %s", self->name, self->command, strerror(-error));
 	if (error)
 		count(ROOTS_BUSY);
@@ -126,7 +127,7 @@ static void landlord(struct self *self)
 		count(strstr(self->command, "async") ? ROOTS_CLOSED : ROOTS_DESTROYED);
 }
 
-/* A tree of groups that is cut down in any order, from the top, too. */
+/* A tree of groups, taken offline in any order: a parent may go before its children. */
 static void family(struct self *self)
 {
 	bool online[8] = {};
@@ -140,10 +141,10 @@ static void family(struct self *self)
 	for (i = 0; i < 8; i++) {
 		/* The parents of 1 .. 7 are 0, 0, 1, 1, 2, 2, 3. */
 		if (i)
-			online[i] = must(self, GROUPS, "create f%d.%d f%d.%d", self->number, i,
+			online[i] = must(self, "groups", "create f%d.%d f%d.%d", self->number, i,
 					 self->number, (i - 1) / 2);
 		else
-			online[i] = must(self, GROUPS, "create f%d.0", self->number);
+			online[i] = must(self, "groups", "create f%d.0", self->number);
 		count(GROUPS_CREATED);
 		snprintf(group, sizeof(group), "f%d.%d", self->number, i);
 		snprintf(root, sizeof(root), "s%u", pick(SHARED_ROOTS));
@@ -167,8 +168,8 @@ static void family(struct self *self)
 	}
 }
 
-/* Grace periods held open, the workqueue stalled, one or both. */
-static void levers(struct self *self)
+/* The test knobs: a grace period held open, the workqueue stalled, or both. */
+static void test_knobs(struct self *self)
 {
 	bool hold = once_in(2), stall = !hold || once_in(2);
 	double begin = now();
@@ -176,35 +177,39 @@ static void levers(struct self *self)
 
 	if (self->finish)
 		return;
-	if (stall && must(self, WORKQUEUE, "stall"))
+	if (stall && must(self, "workqueue", "stall"))
 		count(STALLS);
-	if (hold && must(self, GRACE_PERIOD, "hold"))
+	if (hold && must(self, "grace_period", "hold"))
 		count(HOLDS);
 	nap(pick(once_in(4) ? 400000 : 30000));
 	if (hold) {
-		error = order(self, GRACE_PERIOD, "release");
-		/* It ends by itself after 10 s. */
+		error = order(self, "grace_period", "release");
+		/* A held grace period ends by itself after 10 s. */
 		check(!error || (error == -EBUSY && now() - begin > 8), "%s: %s: %s", self->name,
 		      self->command, strerror(-error));
 	}
 	pace();
 	if (stall)
-		must(self, WORKQUEUE, "resume");
+		must(self, "workqueue", "resume");
 	nap(pick(200000));
 }
 
-/* Whoever reads sees whole records, of stages that there are. */
+/* A read returns whole records, and only stages that exist. */
 static void reader(struct self *self)
 {
 	static const char stages[] = " active parked deactivating killed suppressed released ";
+	struct knobs knobs = list_knobs();
 	char *text, stage[32], word[40];
 
-	for (int file = 0; file < KNOBS && !self->finish; file++) {
-		text = knob_read(file);
+	check(knobs.count > 0, "%s: there are no files", self->name);
+	for (int i = 0; i < knobs.count && !self->finish; i++) {
+		bool has_stages = !strcmp(knobs.names[i], "children");
+
+		text = knob_read(knobs.names[i]);
 		check(text && (!*text || text[strlen(text) - 1] == '\n'),
-		      "%s: %s is no list of records", self->name, knobs[file]);
+		      "%s: %s does not end with a newline", self->name, knobs.names[i]);
 		for (char *line, *rest = text;
-		     file == CHILDREN && rest && (line = strtok_r(rest, "\n", &rest));) {
+		     has_stages && rest && (line = strtok_r(rest, "\n", &rest));) {
 			check(field(line, "stage", stage, sizeof(stage)), "%s: no stage: %s",
 			      self->name, line);
 			snprintf(word, sizeof(word), " %s ", stage);
@@ -215,7 +220,7 @@ static void reader(struct self *self)
 	}
 }
 
-/* Memory gets scarce, and slabs are shrunk. */
+/* Memory pressure: drops the page cache, shrinks the module's caches, and allocates memory. */
 static void pressure(struct self *self)
 {
 	glob_t caches = {};
@@ -233,7 +238,7 @@ static void pressure(struct self *self)
 	}
 	glob("/sys/kernel/slab/kmemcg:*/shrink", 0, NULL, &caches);
 	for (size_t i = 0; i < caches.gl_pathc; i++) {
-		/* It may be gone by now. */
+		/* The cache may be destroyed by now. */
 		fd = open(caches.gl_pathv[i], O_WRONLY);
 		if (fd >= 0) {
 			if (write(fd, "1", 1) == 1)
@@ -257,7 +262,7 @@ static void pressure(struct self *self)
 
 static const char *no_hotplug(void)
 {
-	return access(SECOND_CPU, W_OK) ? "this kernel cannot switch a processor off" : NULL;
+	return access(SECOND_CPU, W_OK) ? "this kernel cannot take a processor offline" : NULL;
 }
 
 static void hotplug(struct self *self)
@@ -270,7 +275,7 @@ static void hotplug(struct self *self)
 		nap(pick(200000));
 	}
 	check(fd >= 0 && (write(fd, "1", 1) == 1 || errno == EBUSY),
-	      "%s: processor 1 does not come back", self->name);
+	      "%s: processor 1 does not come online again", self->name);
 	close(fd);
 	nap(pick(400000));
 }
@@ -282,15 +287,15 @@ static void hotplug(struct self *self)
 static const char *no_cgroups(void)
 {
 	if (access(CONTROL "cgroups", W_OK))
-		return "this module knows no cgroups";
+		return "the module is built without cgroups";
 	return access(CGROUP "/cgroup.procs", W_OK) ? "this kernel has no cgroup v2" : NULL;
 }
 
-/* Follows the hierarchy, and does not, and does. */
+/* Attaches and detaches the cgroups. */
 static void registrar(struct self *self)
 {
 	bool attach = !self->finish && !once_in(3);
-	int error = order(self, CGROUPS, attach ? "attach" : "detach");
+	int error = order(self, "cgroups", attach ? "attach" : "detach");
 
 	check(!error || error == -EBUSY, "%s: %s: %s", self->name, self->command, strerror(-error));
 	count(error ? REFUSALS : ATTACHED);
@@ -311,7 +316,7 @@ static bool enter(const char *cgroup)
 	return entered;
 }
 
-/* Makes a cgroup, allocates for it or in it, and removes it; its objects live on. */
+/* Creates a cgroup, allocates for it or in it, and removes it while its objects are live. */
 static void citizen(struct self *self)
 {
 	char cgroup[32], path[64], root[24];
@@ -336,7 +341,7 @@ static void citizen(struct self *self)
 		}
 		snprintf(root, sizeof(root), "s%u", pick(SHARED_ROOTS));
 		error = alloc_as(self, i, root, inside && once_in(2) ? "current" : cgroup);
-		/* It is known only while the hierarchy is followed. */
+		/* The cgroup is a group only while the cgroups are attached. */
 		check(!error || error == -ENOENT || error == -ENODEV || error == -ENOMEM,
 		      "%s: %s: %s", self->name, self->command, strerror(-error));
 		if (error)
@@ -344,7 +349,7 @@ static void citizen(struct self *self)
 		pace();
 	}
 	if (inside)
-		check(enter(""), "%s: it cannot leave %s: %s", self->name, cgroup, strerror(errno));
+		check(enter(""), "%s: cannot leave %s: %s", self->name, cgroup, strerror(errno));
 	snprintf(self->command, sizeof(self->command), "rmdir %s", path);
 	check(!rmdir(path), "%s: %s: %s", self->name, self->command, strerror(errno));
 }
