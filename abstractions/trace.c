@@ -6,23 +6,25 @@
 #define CREATE_TRACE_POINTS
 #include "trace/events/rust_kmemcg.h"
 
-#define ROOT(event)						\
+#undef KMEMCG_ROOT_EVENT
+#undef KMEMCG_GROUP_EVENT
+#undef KMEMCG_CHILD_EVENT
+
+#define KMEMCG_ROOT_EVENT(event)				\
 	void rust_kmemcg_trace_##event(u64 root, const char *name) \
 	{							\
 		trace_##event(root, name);			\
 	}
-#define GROUP(event)						\
+#define KMEMCG_GROUP_EVENT(event)				\
 	void rust_kmemcg_trace_##event(u64 group, u64 parent,	\
 				       const char *name)	\
 	{							\
 		trace_##event(group, parent, name);		\
 	}
-#define CHILD(event)						\
+#define KMEMCG_CHILD_EVENT(event)				\
 	void rust_kmemcg_trace_##event(u64 root, u64 group, u64 child) \
 	{							\
 		trace_##event(root, group, child);		\
 	}
 
-RUST_KMEMCG_ROOT_EVENTS(ROOT)
-RUST_KMEMCG_GROUP_EVENTS(GROUP)
-RUST_KMEMCG_CHILD_EVENTS(CHILD)
+#include "rust_kmemcg_events.h"

@@ -2,7 +2,7 @@
 
 //! The trace events of this module, callable from safe code.
 //!
-//! `include/trace/events/rust_kmemcg.h` says what each of them means. All may be called in any
+//! `include/rust_kmemcg_events.h` says when each of them is emitted. All may be called in any
 //! context, with locks held.
 //!
 //! # Examples

@@ -80,31 +80,20 @@ unsigned int rust_kmemcg_context(void);
 bool rust_kmemcg_irqs_disabled(void);
 
 /*
- * One entry point for each event of include/trace/events/rust_kmemcg.h, which
- * says what they mean. A step of the protocol is rare: a call costs nothing.
+ * An entry point for each trace event. A step of the protocol is rare, so that
+ * the cost of a call does not matter.
  */
-#define RUST_KMEMCG_ROOT_EVENTS(X) \
-	X(root_create) X(root_close) X(root_dying) X(root_drained) \
-	X(root_busy) X(root_destroy)
+#define KMEMCG_ROOT_EVENT(event) \
+	void rust_kmemcg_trace_##event(u64 root, const char *name)
+#define KMEMCG_GROUP_EVENT(event) \
+	void rust_kmemcg_trace_##event(u64 group, u64 parent, const char *name)
+#define KMEMCG_CHILD_EVENT(event) \
+	void rust_kmemcg_trace_##event(u64 root, u64 group, u64 child)
 
-#define RUST_KMEMCG_GROUP_EVENTS(X) \
-	X(group_create) X(group_offline) X(group_free)
+#include "rust_kmemcg_events.h"
 
-#define RUST_KMEMCG_CHILD_EVENTS(X) \
-	X(child_request) X(child_abort) X(child_create) X(child_offline) \
-	X(child_defer_offline) X(child_reparent) X(child_rcu) X(child_kill) \
-	X(child_mark_killed) X(child_resurrect) X(child_release) \
-	X(child_defer_release) X(child_shutdown) X(child_free)
-
-#define RUST_KMEMCG_TRACE_ROOT(event) \
-	void rust_kmemcg_trace_##event(u64 root, const char *name);
-#define RUST_KMEMCG_TRACE_GROUP(event) \
-	void rust_kmemcg_trace_##event(u64 group, u64 parent, const char *name);
-#define RUST_KMEMCG_TRACE_CHILD(event) \
-	void rust_kmemcg_trace_##event(u64 root, u64 group, u64 child);
-
-RUST_KMEMCG_ROOT_EVENTS(RUST_KMEMCG_TRACE_ROOT)
-RUST_KMEMCG_GROUP_EVENTS(RUST_KMEMCG_TRACE_GROUP)
-RUST_KMEMCG_CHILD_EVENTS(RUST_KMEMCG_TRACE_CHILD)
+#undef KMEMCG_ROOT_EVENT
+#undef KMEMCG_GROUP_EVENT
+#undef KMEMCG_CHILD_EVENT
 
 #endif

@@ -163,7 +163,7 @@ def main():
     parser.add_argument("--json")
     arguments = parser.parse_args()
     rules = transitions(os.path.join(REPO, "selftests", "transitions"))
-    meaning = meanings(os.path.join(REPO, "include", "trace", "events", "rust_kmemcg.h"))
+    meaning = meanings(os.path.join(REPO, "include", "rust_kmemcg_events.h"))
     trace = Trace(arguments.trace, rules, arguments.events)
     if not trace.events:
         sys.exit(f"{arguments.trace} has no event of rust_kmemcg.")

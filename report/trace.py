@@ -2,7 +2,7 @@
 """The lives that a trace of rust_kmemcg shows: the text of tracefs in, lives and events out.
 
 What a state is, and which event leads to it, says selftests/transitions; what an event means, say the
-comments of include/trace/events/rust_kmemcg.h.
+comments of include/rust_kmemcg_events.h.
 """
 
 import re
