@@ -2,15 +2,15 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck disable=SC2016
 # NAME
-#     guest.sh - the part of the report that runs in the guest: records a workload, and prints the trace
+#     guest.sh - the part of the report that runs in the guest: record a workload and print the trace
 #
 # SYNOPSIS
 #     guest.sh life | torture EVENTS
 #
 # DESCRIPTION
-#     life: two groups and two roots, from the first object to the last, with a free in each context, a
-#     destroy that is busy, and one that waits for nobody. torture: the program of the selftests, of which
-#     the first EVENTS events are recorded, as the module is unloaded in the end.
+#     life: two roots and three groups, from the first object to the last, with a free in each context, a
+#     destroy that fails with EBUSY, and an asynchronous one. torture: the program of the selftests; only
+#     its first EVENTS events are recorded, because it unloads the module.
 set -eu
 
 control=/sys/kernel/debug/rust_kmemcg
@@ -21,7 +21,7 @@ die() {
 	exit 1
 }
 
-# Waits until a command succeeds, 20 s at most.
+# until_true COMMAND: polls until it succeeds, 20 s at most.
 until_true() {
 	for _ in $(seq 400); do
 		if eval "$1" >/dev/null 2>&1; then
@@ -29,14 +29,14 @@ until_true() {
 		fi
 		sleep 0.05
 	done
-	die "it did not come to pass: $1"
+	die "timed out: $1"
 }
 
 has() { until_true "grep -Eq '$1' $trace/trace"; }
 
 insmod /rust_kmemcg.ko
 mkdir $trace
-# One that orders the events of all processors; and the kernel's own grace periods, where it tells them.
+# A clock that orders the events of all CPUs; and grace periods, where the kernel traces them.
 echo mono >$trace/trace_clock
 [ ! -e $trace/events/rcu/rcu_grace_period ] || echo 1 >$trace/events/rcu/rcu_grace_period/enable
 echo 1 >$trace/events/rust_kmemcg/enable
@@ -52,14 +52,14 @@ life() {
 	until_true '[ "$(grep -c child=[1-9] children)" = 2 ]'
 	echo alloc web2 sessions web >objects
 	echo alloc mail2 sessions mail >objects
-	# The group goes, its objects live on.
+	# The group goes offline while it has objects.
 	echo offline web >groups
 	has child_kill:
-	# The count is exact one grace period after: only then can the last free be this one.
+	# The count is exact after a grace period: from then on the last free releases the child.
 	sleep 0.5
 	echo "free web2 $hard" >objects
 	has child_free:
-	echo destroy sessions >roots 2>/dev/null && die "objects live, and the root is gone"
+	echo destroy sessions >roots 2>/dev/null && die "a root with objects was destroyed"
 	echo offline mail >groups
 	has 'child_kill: .*child=2'
 	sleep 0.5
@@ -68,7 +68,7 @@ life() {
 	echo free web1 >objects
 	echo free mail1 >objects
 	echo destroy sessions >roots
-	# Another waits for nobody, and goes after its last object.
+	# An asynchronous destroy: the root is destroyed after its last object.
 	echo create queue 512 >roots
 	echo create batch >groups
 	echo alloc first queue batch >objects
@@ -90,7 +90,7 @@ torture)
 	head -n "$2" $trace/trace_pipe >/tmp/trace &
 	recorder=$!
 	cd /selftests
-	./torture >/tmp/torture.log 2>&1 || { tail -n 20 /tmp/torture.log; die "the torture failed"; }
+	./torture >/tmp/torture.log 2>&1 || { tail -n 20 /tmp/torture.log; die "torture failed"; }
 	tail -n 30 /tmp/torture.log
 	kill $recorder 2>/dev/null || : ;;
 esac

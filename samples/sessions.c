@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A table of session records, each in the slab cache of the cgroup that opened it.
+ * A table of session records, each allocated from the slab cache of the cgroup that opened it.
  *
  *	echo open NAME >/dev/kmemcg_sessions
  *	echo close NAME >/dev/kmemcg_sessions
  *	cat /dev/kmemcg_sessions
  *
- * A cgroup may be removed while its sessions are open; its cache goes with the last one.
+ * A cgroup may be removed while it has open sessions; its cache is destroyed after the last one is closed.
  */
 #include <linux/delay.h>
 #include <linux/err.h>
@@ -113,7 +113,7 @@ static int sessions_show(struct seq_file *seq, void *unused)
 
 static int sessions_open(struct inode *inode, struct file *file)
 {
-	/* misc_open() has put the device there. */
+	/* misc_open() has stored the device; single_open() wants NULL. */
 	file->private_data = NULL;
 	return single_open(file, sessions_show, NULL);
 }
@@ -138,7 +138,7 @@ static int __init sessions_init(void)
 	int error = kmemcg_attach_cgroups();
 
 	if (error)
-		pr_warn("sessions: no cgroups (%d), so one cache for all\n", error);
+		pr_warn("cgroups cannot be attached (%d): one cache for all sessions\n", error);
 	root = kmemcg_root_create("sessions", sizeof(struct session), 0, 0);
 	if (IS_ERR(root))
 		return PTR_ERR(root);
@@ -155,7 +155,7 @@ static void __exit sessions_exit(void)
 	misc_deregister(&device);
 	list_for_each_entry_safe(session, next, &sessions, list)
 		kmemcg_free(session);
-	/* Busy only while somebody is destroying it by debugfs. */
+	/* -EBUSY: a destroy by debugfs is running. */
 	while (kmemcg_root_close(root) == -EBUSY)
 		msleep(20);
 }

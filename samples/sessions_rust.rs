@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Sample for rust_kmemcg: each open file of `/dev/kmemcg_sessions_rust` has a record in the slab cache of the
-//! cgroup that opened it. Reading it tells whose it is, and how many there are.
+//! cgroup that opened it. A read returns the record, and the numbers of caches and objects.
 //!
-//! A cgroup may be removed while its files are open; its cache goes when the last one is closed.
+//! A cgroup may be removed while its files are open; its cache is destroyed after the last one is closed.
 
 #[path = "../include/rust_kmemcg.rs"]
 mod kmemcg;
@@ -28,7 +28,7 @@ module! {
     license: "GPL",
 }
 
-/// What is known of a session.
+/// The record of a session.
 struct Record {
     number: u64,
     pid: i32,
@@ -37,7 +37,7 @@ struct Record {
 type Root = kmemcg::Root<Record>;
 
 global_lock! {
-    // SAFETY: Initialised by the module's `init()`, before there is a device.
+    // SAFETY: Initialised in the `init()` of the module, before the device is registered.
     unsafe(uninit) static ROOT: Mutex<Option<Arc<Root>>> = None;
 }
 
@@ -52,15 +52,15 @@ struct Sessions {
 
 impl kernel::InPlaceModule for Sessions {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
-        // SAFETY: Once, as a module is initialised.
+        // SAFETY: Called once, when the module is initialised.
         unsafe { ROOT.init() };
         if let Err(error) = kmemcg::attach_cgroups() {
-            pr_warn!("no cgroups ({error:?}), so one cache for all\n");
+            pr_warn!("cgroups cannot be attached ({error:?}): one cache for all sessions\n");
         }
         let options = MiscDeviceOptions {
             name: c"kmemcg_sessions_rust",
         };
-        // A device that is opened before there is a root says so.
+        // `open()` returns `ENODEV` until there is a root.
         try_pin_init!(Self {
             _device <- MiscDeviceRegistration::register(options),
             _root: *ROOT.lock() = Some(Arc::new(Root::new(c"sessions_rust")?, GFP_KERNEL)?),
@@ -71,12 +71,12 @@ impl kernel::InPlaceModule for Sessions {
 #[pinned_drop]
 impl PinnedDrop for Sessions {
     fn drop(self: Pin<&mut Self>) {
-        // No file is open, as each holds the module.
+        // No file is open: an open file holds a reference to the module.
         *ROOT.lock() = None;
     }
 }
 
-/// An open file. The record goes before the root.
+/// An open file. The record is dropped before the root.
 struct Session {
     record: kmemcg::Object<Record>,
     root: Arc<Root>,
