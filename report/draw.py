@@ -1,31 +1,32 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Drawings: the lives and where they happened, and the benchmark's figures, as SVG."""
+"""Draws the lives, their events by CPU and context, and the figures of the benchmark, as SVG."""
 
 import re
 from html import escape
 
 LABELS, RIGHT, ROW, TOP = 190, 40, 22, 26
 
-# State: its colour. One colour may be that of several, which say the same of different lives.
+# {state: class in style.css}. States of different lives that mean the same share a colour.
 COLOURS = {
     "active": "live", "live": "live", "online": "live",
-    "unborn": "idle", "parked": "idle", "offline": "idle",
-    "deactivating": "waits", "called": "called", "killed": "killed",
-    "condemned": "condemned", "parked-condemned": "condemned",
-    "suppressed": "suppressed", "released": "released", "shutdown": "shutdown",
-    "closing": "closing", "dying": "condemned", "closing-dying": "condemned",
-    "drained": "drained", "closing-drained": "drained",
+    "offline_deferred": "idle", "offline": "idle",
+    "deactivating": "waits", "quiescent": "quiescent", "killed": "killed",
+    "active_marked": "marked", "offline_deferred_marked": "marked",
+    "release_deferred": "deferred", "release_deferred_marked": "deferred",
+    "released": "released", "shutdown": "shutdown",
+    "closing": "closing", "dying": "marked", "closing_dying": "marked",
+    "drained": "drained", "closing_drained": "drained",
 }
-# What is waited for in these is RCU: a grace period and its callbacks.
-RCU = ("deactivating", "dying", "closing-dying", "released")
+# In these states a grace period or RCU callbacks are waited for.
+RCU = ("deactivating", "dying", "closing_dying", "released")
 
 LEGEND = [
     ("live", "live: serves allocations"), ("waits", "deactivating: a grace period"),
-    ("called", "called: work is queued"), ("killed", "killed: objects live on"),
+    ("quiescent", "quiescent: work is queued"), ("killed", "killed: objects live"),
     ("released", "released: callback, then work"), ("shutdown", "kmem_cache_destroy()"),
-    ("condemned", "dying, condemned by a destroy"), ("drained", "drained: nothing is pending"),
-    ("suppressed", "suppressed: the root is dying"), ("closing", "closing: no new objects"),
-    ("idle", "offline, parked, unborn"),
+    ("marked", "dying; marked by a destroy"), ("drained", "drained: nothing is pending"),
+    ("deferred", "release deferred: the root is dying"), ("closing", "closing: no new objects"),
+    ("idle", "offline; offline deferred"),
 ]
 MARKS = {
     "task": '<circle r="4.2"/>',
@@ -38,14 +39,14 @@ CONTEXT_NAMES = {"task": "task", "worker": "worker", "softirq": "softirq", "hard
 
 
 def definitions(prefix):
-    """Shapes and the hatching, for one SVG."""
+    """The marks and the hatching of one SVG."""
     marks = "".join(f'<g id="{prefix}{name}" class="mark {name}">{shape}</g>' for name, shape in MARKS.items())
     return (f'<defs>{marks}<pattern id="{prefix}rcu" width="6" height="6" patternUnits="userSpaceOnUse" '
             'patternTransform="rotate(45)"><path class="hatch" d="M0 0V6"/></pattern></defs>')
 
 
 def nice(span, pieces):
-    """A round step that cuts span in about so many pieces."""
+    """A round step that divides span into at most so many pieces."""
     step = 10 ** -9
     while True:
         for factor in (1, 2, 5):
@@ -55,7 +56,7 @@ def nice(span, pieces):
 
 
 class Scale:
-    """Where an event, or a moment, is drawn: evenly, one event after the other, or by time."""
+    """Maps an event or a time to an x coordinate: by time, or events at equal distances."""
 
     def __init__(self, trace, width, by_time):
         self.times = [event.time for event in trace.events]
@@ -64,7 +65,7 @@ class Scale:
         self.span = (self.times[-1] - self.begin if self.times else 0) or 1
 
     def event(self, number):
-        """None is the end of the trace."""
+        """The x coordinate of an event; None is the end of the trace."""
         last = len(self.times) - 1
         if number is None:
             return self.left + self.width
@@ -79,13 +80,13 @@ class Scale:
 
 
 def lanes(trace):
-    """(cpu, context) of each lane in which something happened."""
+    """(cpu, context) of each pair that has an event."""
     contexts = list(MARKS)
     return sorted({(e.cpu, e.context) for e in trace.events}, key=lambda lane: (lane[0], contexts.index(lane[1])))
 
 
 def grace_periods(trace, y, scale):
-    """The kernel's own grace periods, where the trace has them; else what in the lives waits for one."""
+    """The grace periods that the trace has; without any, the states that wait for one."""
     parts = []
     if trace.grace_periods:
         for begin, end in trace.grace_periods:
@@ -103,7 +104,7 @@ def grace_periods(trace, y, scale):
 
 
 class Drawing:
-    """The timeline while it grows, row by row."""
+    """Builds the timeline, row by row."""
 
     def __init__(self, trace, width, by_time, prefix):
         self.trace, self.prefix, self.right = trace, prefix, width - RIGHT
@@ -113,7 +114,7 @@ class Drawing:
         self.parts.append(f'<path class="rule {cls}" d="M0 {self.y + 0.5}H{self.right}"/>')
 
     def row(self, label, cls, content):
-        """A row that has a label, and content in the part that moves."""
+        """Adds a row: a label, and content in the part that zooms."""
         text = label if len(label) < 27 else label[:25] + "…"
         self.parts.append(f'<text class="label {cls}" x="{LABELS - 12}" y="{self.y + 15}">{escape(text)}</text>')
         self.parts += ['<g class="plot">'] + content + ["</g>"]
@@ -155,10 +156,10 @@ class Drawing:
 
 
 def timeline(trace, width, by_time, prefix=""):
-    """(markup, height) of the lives and of the processors. data-a and data-b are the events that a bar begins
-    and ends with, data-i the event of a mark: the page moves them when it zooms."""
+    """(markup, height) of the lives and of the CPUs. The page zooms by these attributes: data-a and data-b are the
+    events at which a bar begins and ends, data-i is the event of a mark."""
     drawing = Drawing(trace, width, by_time, prefix)
-    # Below many lives nobody would find the processors.
+    # With many lives the CPUs come first, where they are seen.
     blocks = [drawing.lives, drawing.processors]
     for number, block in enumerate(reversed(blocks) if len(trace.lives) > 40 else blocks):
         if number:
@@ -179,7 +180,7 @@ def moment_text(trace, event):
 
 
 def axis(trace, scale, height):
-    """Ticks: round times, or the times of some events."""
+    """Ticks at round times, or with the times of some events."""
     ticks = []
     if not trace.events:
         return ""
@@ -215,14 +216,14 @@ FIGURE = re.compile(r"^(.*\S)\s+([<>]=) ([\d.]+)\s+([\d.]+)\s+(ok|MISSED)\s*(.*)
 
 
 def figures(path):
-    """What bench-table has printed: (what, sign, target, result, kept, detail)."""
+    """Parses the output of bench-table: (what, sign, target, result, kept, detail)."""
     with open(path, encoding="utf-8") as file:
         found = [FIGURE.match(line) for line in file]
     return [(m[1], m[2], float(m[3]), float(m[4]), m[5] == "ok", m[6]) for m in found if m]
 
 
 def bench_chart(rows, width):
-    """One bar each: what was reached, as a share of the target, so that all targets are one line."""
+    """A bar for each figure, as a share of its target, so that all targets are on one line."""
     left, most = 360, 2.0
     unit, parts, y = (width - left - 150) / most, [], 30
     for what, sign, target, result, kept, detail in rows:

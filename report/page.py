@@ -21,7 +21,7 @@ def text_of(name):
 
 
 def svg(trace, width, title):
-    """A picture that stands by itself."""
+    """A complete SVG file."""
     lives, height = draw.timeline(trace, width, False)
     legend, more = draw.legend(width, height + 16)
     more += 8
@@ -34,11 +34,11 @@ def svg(trace, width, title):
 
 
 def perfetto(trace):
-    """The trace-event JSON that Perfetto and chrome://tracing open: lives as slices, CPUs as instants."""
+    """Trace-event JSON for Perfetto and chrome://tracing: states as slices, events as instants by CPU."""
     scale = 1 if trace.counts else 1e6
     out, numbers, last = [], {}, trace.events[-1].time if trace.events else 0
 
-    # No two have the same number, and none is 0: Perfetto would take them for one thread.
+    # Unique numbers above 0: Perfetto merges threads of one number, and treats 0 as the idle thread.
     def track(process, thread):
         for kind, key in ("process_name", process), ("thread_name", (process, thread)):
             if key not in numbers:
@@ -56,7 +56,7 @@ def perfetto(trace):
             begin = at(trace.events[first].time)
             until = at(last if end is None else trace.events[end].time)
             out.append({"ph": "X", "name": state, "cat": life.kind, "ts": begin, "dur": until - begin, **place})
-    # By number it orders them, too.
+    # Perfetto orders tracks by number.
     for cpu, context in sorted({(event.cpu, CONTEXTS.index(event.context)) for event in trace.events}):
         track(f"CPU {cpu}", CONTEXTS[context])
     for event in trace.events:
@@ -66,7 +66,7 @@ def perfetto(trace):
 
 
 def counts(trace):
-    """How often each event happened, and in which context."""
+    """How often each event occurs, by context."""
     contexts = [c for c in CONTEXTS if any(e.context == c for e in trace.events)]
     table = {}
     for event in trace.events:
@@ -97,8 +97,8 @@ def cards(trace):
     cpus = {e.cpu for e in trace.events}
     out = [card(len(trace.events), f"events on {len(cpus)} CPUs"), card(kinds["root"], "roots"),
            card(kinds["group"], "groups"), card(len(children), "children"),
-           card(sum(life.state == "." for life in children), "children that have come to their end"),
-           card(sum(e.context == "hardirq" for e in releases), f"of {len(releases)} last frees in a hard interrupt")]
+           card(sum(life.state == "." for life in children), "children that were freed"),
+           card(sum(e.context == "hardirq" for e in releases), f"of {len(releases)} releases in a hard interrupt")]
     if trace.events and not trace.counts:
         out.append(card(f"{trace.events[-1].time - trace.events[0].time:.3f} s", "from the first event to the last"))
     return f'<ul class="cards">{"".join(out)}</ul>'
@@ -116,14 +116,14 @@ def page(trace, meaning, bench, title):
             "lives": [life.events for life in trace.rows()]}
     notes = ""
     if trace.left_out:
-        notes += f"<p>The trace has {trace.left_out} more events, after these. See <code>--events</code>.</p>"
+        notes += f"<p>The trace has {trace.left_out} later events that are not shown, see <code>--events</code>.</p>"
     if trace.lost:
-        notes += f"<p>The tracer has lost {trace.lost} events: some lives have gaps.</p>"
+        notes += f"<p>The kernel lost {trace.lost} events, so that some lives have gaps.</p>"
     chart = ""
     if bench:
-        chart = (f'<h2>What it costs</h2><p class="soft">Each figure as a share of its target: what ends left of the '
-                 f'line has kept it. The cost in instructions, by <code>make bench</code>; '
-                 f'<code>scripts/test/bench --help</code> says what is compared.</p>'
+        chart = (f'<h2>What it costs</h2><p class="soft">Each figure as a share of its target: a bar that ends left of '
+                 f'the line meets it. Costs in instructions, from <code>make bench</code>; '
+                 f'<code>scripts/bench --help</code> says what is compared.</p>'
                  f'<div class="box">{draw.bench_chart(bench, WIDTH)}</div>')
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>
@@ -131,14 +131,14 @@ def page(trace, meaning, bench, title):
 <style>
 {text_of("style.css")}{text_of("page.css")}</style></head>
 <body><h1>{escape(title)}</h1>
-<p class="soft">Each line is the life of one cache (or of its root, or its group): bars are its states, marks the events
-that lead from one to the next, by the context that they happened in. The other lines have the same events by CPU and context.</p>
+<p class="soft">Each of the lines below is the life of a cache, a root or a group: bars are states, marks are the events
+between them, by context. The other lines show the same events by CPU and context.</p>
 {cards(trace)}{notes}
 <h2>Lives</h2>
 <div class="tools"><button id="time" aria-pressed="{str(by_time).lower()}">by time</button>
 <button id="order" aria-pressed="{str(not by_time).lower()}">in order</button>
 <button id="in">+</button><button id="out">−</button><button id="all">all</button>
-<span class="soft">ctrl and wheel zoom, drag moves, a click keeps one life marked</span></div>
+<span class="soft">ctrl and wheel zoom, drag scrolls, a click highlights one life</span></div>
 <svg class="key" width="{WIDTH}" height="{more + 4}" viewBox="0 0 {WIDTH} {more + 4}">{draw.definitions("l-")}{legend}</svg>
 <div class="box"><svg class="timeline" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}">
 {draw.definitions("")}{lives}</svg></div>
@@ -162,7 +162,7 @@ def main():
     parser.add_argument("--svg")
     parser.add_argument("--json")
     arguments = parser.parse_args()
-    rules = transitions(os.path.join(REPO, "selftests", "transitions"))
+    rules = transitions(os.path.join(REPO, "protocol", "stage.rs"))
     meaning = meanings(os.path.join(REPO, "include", "rust_kmemcg_events.h"))
     trace = Trace(arguments.trace, rules, arguments.events)
     if not trace.events:

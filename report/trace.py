@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The lives that a trace of rust_kmemcg shows: the text of tracefs in, lives and events out.
+"""Parses a trace of rust_kmemcg, as text of tracefs, into events and lives with their states.
 
-What a state is, and which event leads to it, says selftests/transitions; what an event means, say the
-comments of include/rust_kmemcg_events.h.
+The states and the events between them are those of protocol/stage.rs; the meaning of an event is the comment
+in include/rust_kmemcg_events.h.
 """
 
 import re
+import subprocess
 
 LINE = re.compile(r"^\s*(?P<comm>\S.*)-(?P<pid>\d+)\s+(?:\([^)]*\)\s+)?\[(?P<cpu>\d+)\]\s+(?:[^\s:]+\s+)?"
                   r"(?P<time>\d+(?:\.\d+)?): (?P<event>\w+): (?P<rest>.*)$")
@@ -14,7 +15,7 @@ CONTEXTS = ("task", "worker", "softirq", "hardirq", "nmi")
 
 
 class Event:
-    """One line of the trace."""
+    """A line of the trace."""
 
     def __init__(self, number, match, fields):
         self.number, self.name, self.fields = number, match["event"], fields
@@ -31,7 +32,7 @@ class Event:
 
 
 class Life:
-    """A root, a group or a child, and the states that it was in: [state, first event, last event]."""
+    """A root, a group or a child, and its states: [state, event at its begin, event at its end]."""
 
     def __init__(self, kind, root, number, label):
         self.kind, self.root, self.number, self.label = kind, root, number, label
@@ -48,25 +49,25 @@ class Life:
 
 
 def transitions(path):
-    """{(kind, event): [(states before, state after)]}"""
+    """{(kind, event): [(states before, state after)]}, from protocol/stage.rs."""
     rules = {}
-    with open(path, encoding="utf-8") as file:
-        for line in file:
-            words = line.split()
-            if words and words[0][0] != "#":
-                rules.setdefault((words[0], words[1]), []).append((words[2].split(","), words[3]))
+    table = subprocess.run(["awk", "-f", path.replace("stage.rs", "transitions.awk"), path],
+                           check=True, capture_output=True, text=True)
+    for line in table.stdout.splitlines():
+        kind, event, before, after = line.split()[:4]
+        rules.setdefault((kind, event), []).append((before.split(","), after))
     return rules
 
 
 def meanings(path):
-    """{event: what it means}"""
+    """{event: what has happened}"""
     with open(path, encoding="utf-8") as file:
         found = re.findall(r"/\*((?:(?!\*/).)*)\*/\nKMEMCG_\w+_EVENT\((\w+)\)", file.read(), re.S)
     return {event: " ".join(text.replace("\n *", " ").split()) for text, event in found}
 
 
 class Trace:
-    """All of it, in the order of the file."""
+    """All events, in the order of the file, and the lives that they belong to."""
 
     def __init__(self, path, rules, limit):
         self.rules, self.events, self.lives = rules, [], {}
@@ -79,7 +80,7 @@ class Trace:
                     self.lost += int(lost[1])
                 if not match:
                     continue
-                # "rcu_preempt 1234 start": only a kernel with CONFIG_RCU_TRACE tells these.
+                # "rcu_preempt 1234 start", from kernels with CONFIG_RCU_TRACE.
                 if match["event"] == "rcu_grace_period":
                     word = match["rest"].split()[-1]
                     if word == "start":
@@ -95,7 +96,7 @@ class Trace:
                     self.left_out += 1
                     continue
                 self.add(Event(len(self.events), match, fields))
-        # A clock that counts events has no fractions.
+        # A trace clock that counts events prints integers.
         self.counts = all(event.time.is_integer() for event in self.events)
         self.names = {"root": {}, "group": {}}
         for event in self.events:
@@ -114,7 +115,7 @@ class Trace:
         self.events.append(event)
         root = event.number_of("root")
         if event.name in ("child_request", "child_abort"):
-            # What is asked for has no number yet: it is told of its root.
+            # The child has no number yet: show the event on the line of its root.
             life = self.life("root", root, root)
         elif event.kind == "child":
             life = self.life("child", root, event.number_of("child"))
@@ -145,7 +146,7 @@ class Trace:
         return f"child {life.number} of {self.names['group'].get(group, f'group #{group}')}"
 
     def rows(self):
-        """The lives in the order in which they are drawn: a root, its cache, its children; groups."""
+        """The lives in drawing order: each root, its own cache, its children; then the groups."""
         order = {"root": 0, "child": 1}
         lives = [life for life in self.lives.values() if life.kind != "group"]
         lives.sort(key=lambda life: (life.root, order[life.kind], life.number))
