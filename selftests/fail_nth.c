@@ -100,8 +100,8 @@ static const struct operation operations[] = {
 	{ "detach them", "cgroups attach", "cgroups detach", "" },
 	{ "hold a grace period", "", "grace_period hold", "grace_period release" },
 	{ "release it", "grace_period hold", "grace_period release", "" },
-	{ "stall the workqueue", "", "workqueue stall", "workqueue resume" },
-	{ "resume it", "workqueue stall", "workqueue resume", "" },
+	{ "block the workqueue", "", "workqueue block", "workqueue unblock" },
+	{ "unblock it", "workqueue block", "workqueue unblock", "" },
 	{ "unload the module, which has objects", HANDLE, NULL, "load", .call = do_unload },
 	{ "load the module", "unload", NULL, "", .call = do_load },
 };
@@ -135,8 +135,9 @@ static bool records_settled(void)
 
 	char *text = knob_read("children"), *stats = knob_read("stats");
 	/* A killed child with objects stays killed: do not wait for that. */
-	bool settled = text && stats && !strstr(text, "stage=deactivating") &&
-		       !strstr(text, "stage=released");
+	bool settled = text && stats && !strstr(text, "stage=new") &&
+		       !strstr(text, "stage=deactivating") && !strstr(text, "stage=quiescent") &&
+		       !strstr(text, "stage=released") && !strstr(text, "stage=shutdown");
 
 	for (char *line, *rest = text; settled && rest && (line = strtok_r(rest, "\n", &rest));)
 		settled = !strstr(line, "stage=killed") || number_field(line, "objects");

@@ -364,7 +364,7 @@ static const struct knob_model knobs[KNOBS] = {
 		      .shown_off = "detached", .is_record = true, .slow = true, .waits = true },
 	[GRACE_PERIOD] = { "grace_period", .on = "hold", .off = "release", .shown_on = "held",
 			   .shown_off = "free", .slow = true, .delays = true, .expires = 8 },
-	[WORKQUEUE] = { "workqueue", .on = "stall", .off = "resume", .shown_on = "stalled",
+	[WORKQUEUE] = { "workqueue", .on = "block", .off = "unblock", .shown_on = "blocked",
 			.shown_off = "free", .slow = true, .delays = true },
 };
 

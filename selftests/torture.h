@@ -23,7 +23,7 @@ enum counter {
 	CGROUPS_MADE,
 	ATTACHED,
 	HOLDS,
-	STALLS,
+	BLOCKS,
 	READS,
 	PRESSURES,
 	HOTPLUGS,
@@ -34,7 +34,7 @@ enum counter {
 static const char *const counters[COUNTERS] = {
 	"roots", "destroyed", "closed", "busy", "groups", "offline", "allocations", "objects",
 	"frees in task", "in softirq", "in hardirq", "refused", "cgroups", "attached", "holds",
-	"stalls", "reads", "pressures", "hotplugs", "reloads",
+	"blocks", "reads", "pressures", "hotplugs", "reloads",
 };
 
 /* Shared by all processes. */

@@ -168,17 +168,17 @@ static void family(struct self *self)
 	}
 }
 
-/* The test knobs: a grace period held open, the workqueue stalled, or both. */
+/* The test knobs: a grace period held open, the workqueue blocked, or both. */
 static void test_knobs(struct self *self)
 {
-	bool hold = once_in(2), stall = !hold || once_in(2);
+	bool hold = once_in(2), block = !hold || once_in(2);
 	double begin = now();
 	int error;
 
 	if (self->finish)
 		return;
-	if (stall && must(self, "workqueue", "stall"))
-		count(STALLS);
+	if (block && must(self, "workqueue", "block"))
+		count(BLOCKS);
 	if (hold && must(self, "grace_period", "hold"))
 		count(HOLDS);
 	nap(pick(once_in(4) ? 400000 : 30000));
@@ -189,15 +189,17 @@ static void test_knobs(struct self *self)
 		      self->command, strerror(-error));
 	}
 	pace();
-	if (stall)
-		must(self, "workqueue", "resume");
+	if (block)
+		must(self, "workqueue", "unblock");
 	nap(pick(200000));
 }
 
 /* A read returns whole records, and only stages that exist. */
 static void reader(struct self *self)
 {
-	static const char stages[] = " active parked deactivating killed suppressed released ";
+	static const char stages[] =
+		" new active active_marked offline_deferred offline_deferred_marked deactivating "
+		"quiescent killed release_deferred release_deferred_marked released shutdown ";
 	struct knobs knobs = list_knobs();
 	char *text, stage[32], word[40];
 
