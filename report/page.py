@@ -123,7 +123,7 @@ def page(trace, meaning, bench, title):
     if bench:
         chart = (f'<h2>What it costs</h2><p class="soft">Each figure as a share of its target: a bar that ends left of '
                  f'the line meets it. Costs in instructions, from <code>make bench</code>; '
-                 f'<code>scripts/bench --help</code> says what is compared.</p>'
+                 f'<code>scripts/test/bench --help</code> says what is compared.</p>'
                  f'<div class="box">{draw.bench_chart(bench, WIDTH)}</div>')
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>
