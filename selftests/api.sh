@@ -43,6 +43,24 @@ closed() {
 	in_order "root_close: .* name=api" "root_create: .* name=api" "child_release: .* child=[1-9][0-9]*" \
 		"child_free: .* child=[1-9][0-9]*" "root_destroy: .* name=api"
 }
+# The root is closed here, while the test in the kernel has an object of it.
+closing_busy() {
+	(
+		me=runner
+		in_kernel closing_busy && : >"$scratch/passed"
+	) &
+	await event "child_create: .*"
+	number_of root api
+	root=$value
+	number_of group api
+	is_published "$root" "$value" || fail "no child"
+	await record children "child=$child" objects=1
+	put roots destroy api async
+	await test -e "$scratch/passed"
+	in_order "root_close: .* root=$root .*" "root_dying: .* root=$root .*" "root_busy: .* root=$root .*" \
+		"child_free: .* child=$child" "root_destroy: .* root=$root .*"
+	has_events 1 "root_dying: .* root=$root .*" || fail "the last free has not destroyed the root"
+}
 hardirq_free() { in_kernel hardirq_free; }
 
 # limited: makes the cgroup a, which is a group and may use 4 MiB.
@@ -92,6 +110,7 @@ tests "every test in the module's list is run, and an unknown one is refused" al
 	"I4 a free by address, the last one, destroys the cache of an offline group" cache_of_a_group \
 	"I6 the destroy of a busy root fails with -EBUSY and changes nothing" busy \
 	"a closed root is destroyed by its last free" closed \
+	"I6 a failed destroy of a closing root leaves it closing" closing_busy \
 	"I5 the last free may happen in a hard interrupt" hardirq_free \
 	"KMEMCG_ACCOUNT: objects of a group are charged to its cgroup" the_group_pays \
 	"KMEMCG_ACCOUNT: objects of the current group are charged to the current cgroup" the_current_task_pays \

@@ -275,6 +275,23 @@ creation_pending() {
 	gone
 }
 
+# The same, with a destroy that fails: the next object of the group requests the child again.
+creation_aborted() {
+	new_root
+	put groups create g
+	block
+	put objects alloc h r g
+	event "child_request: .*" || fail "no request"
+	begin_destroy
+	unblock
+	end_destroy EBUSY
+	event "child_abort: .*" || fail "no child_abort"
+	put objects alloc again r g
+	await event "child_create: .*"
+	put objects alloc last r g
+	objects_from last 0 1
+}
+
 second_destroy() {
 	new_root
 	group_with_child g r
@@ -434,6 +451,7 @@ tests "I1 a root without children is destroyed at once" without_children \
 	"I1 while a root is dying, offline and release are deferred and no child is requested" both_deferred \
 	"I6 after a failed destroy everything that it had deferred continues" handed_back \
 	"I8 a creation that was requested before the destroy makes no child of a dying root" creation_pending \
+	"I8 a creation that a failed destroy has aborted is requested again" creation_aborted \
 	"I6 a second destroy meanwhile fails with EBUSY; afterwards the name is free" second_destroy \
 	"I6 an allocation on a dying root succeeds or fails with ENODEV, and never hangs" alloc_while_dying \
 	"I2 two processes that destroy the same root destroy it once" both_processors \

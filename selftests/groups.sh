@@ -165,6 +165,22 @@ origin() {
 	await has_objects "$own" 5
 }
 
+# The object that is left keeps one slab; the slabs of the others are empty when the group goes offline.
+shrunk() {
+	put roots create r 512
+	group_with_child g r
+	cache_of "$child" || fail "no cache of child $child"
+	put objects alloc many r g 200
+	put objects alloc last r g
+	put objects free many
+	read -r slabs _ <"$cache/slabs"
+	[ "$slabs" -gt 1 ] || fail "$slabs slabs before the deactivation"
+	put groups offline g
+	await has_stage "$child" killed
+	read -r slabs _ <"$cache/slabs"
+	[ "$slabs" = 1 ] || fail "$slabs slabs after the deactivation"
+}
+
 many() {
 	number=200
 	put roots create r 32
@@ -253,6 +269,7 @@ tests "I4 over several levels each group is freed, and its child is reparented" 
 	"I4 a group that goes offline deactivates its children of all roots" several_roots \
 	"I3 a group's name can be used again while objects of the old one are alive" name_again \
 	"I3 objects are freed to the cache that they came from" origin \
+	"I3 a deactivation frees the empty slabs of the cache" shrunk \
 	"I4 200 groups are freed while objects of their children are alive" many \
 	"I8 two processors request the same child, and one is created" two_processors \
 	"I8 the creation of a child is aborted if its group is offline" creation_of_offline \

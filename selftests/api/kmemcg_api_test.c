@@ -291,6 +291,38 @@ static int closed(void)
 	return 0;
 }
 
+static bool serves(struct kmemcg_root *root)
+{
+	void *object = kmemcg_alloc(root, NULL, GFP_KERNEL);
+
+	kmemcg_free(object);
+	return object;
+}
+
+/*
+ * api.sh closes the root by debugfs. The destroy fails then, but the root goes on closing: the
+ * last free destroys it.
+ */
+static int closing_busy(void)
+{
+	struct kmemcg_group *group;
+	struct kmemcg_root *root;
+	void *object;
+
+	EXPECT(prepare(&root, &group) == 0);
+	object = kmemcg_alloc(root, group, GFP_KERNEL);
+	EXPECT(object);
+	EXPECT_SOON(!serves(root));
+	EXPECT(kmemcg_root_destroy(root) == -EBUSY);
+	EXPECT(!serves(root));
+	kmemcg_free(object);
+	EXPECT_SOON(stats(root).caches == 0);
+	EXPECT(kmemcg_root_destroy(root) == 0);
+	EXPECT(kmemcg_group_offline(group) == 0);
+	kmemcg_group_put(group);
+	return 0;
+}
+
 struct last {
 	struct irq_work work;
 	void *object;
@@ -393,6 +425,7 @@ static const struct {
 	{ "cache_of_a_group", cache_of_a_group },
 	{ "busy", busy },
 	{ "closed", closed },
+	{ "closing_busy", closing_busy },
 	{ "hardirq_free", hardirq_free },
 	{ "the_group_pays", the_group_pays },
 	{ "the_current_task_pays", the_current_task_pays },
