@@ -87,7 +87,7 @@ step_removed() {
 		without "child_offline: .* child=1"
 	rejected "child_[a-z_]* of child 1/1, which is not alive" \
 		without "child_create: .* child=1"
-	rejected "root_(busy|destroy) of root 1, which is dying" \
+	rejected "child_mark_killed: root 1 is not drained .I6." \
 		without "root_drained: .* name=r"
 	rejected "group_free of group 1, which is online" \
 		without "group_offline: .*"
