@@ -154,12 +154,7 @@ deactivating() {
 # The second rcu_barrier() of the drain: the work that the drain has waited for has just called percpu_ref_kill().
 # The object is alive until the destroy has begun, so that the count cannot reach zero before.
 killed_in_drain() {
-	new_root
-	group_with_child g r
-	put objects alloc h r g
-	block
-	put groups offline g
-	await event "child_rcu: .* child=$child"
+	child_before_kill
 	begin_destroy
 	put objects free h $hardirq
 	unblock

@@ -5,16 +5,6 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-# child_before_kill: a child whose object is alive, and whose deactivation work is pending: the workqueue is blocked.
-child_before_kill() {
-	new_root
-	group_with_child g r
-	put objects alloc h r g
-	block
-	put groups offline g
-	await event "child_rcu: .* child=$child"
-}
-
 # "mm: fix race between kmem_cache destroy, create and deactivate" (2018): a root was destroyed while
 # work items of it were pending, one that creates a child and one that deactivates another.
 destroyed_while_pending() {

@@ -99,6 +99,16 @@ killed_child() {
 	await has_stage "$child" killed
 }
 
+# child_before_kill: makes r, and the child of g, whose object h is alive, and whose deactivation work is pending: the workqueue is blocked.
+child_before_kill() {
+	new_root
+	group_with_child g r
+	put objects alloc h r g
+	block
+	put groups offline g
+	await event "child_rcu: .* child=$child"
+}
+
 # Another root's destroy waits for the callbacks of all roots. A killed count is exact, and can reach zero,
 # only after the callback of its kill. The workqueue must not be blocked.
 await_exact_counts() {
