@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* The destruction of a root: protocol/destroy.rs, and protocol/gate/destroyer.rs. */
+/* The destruction of a root: protocol/destroy.rs. */
 
-/* Entered::next: the first listed child from c on, with an Arc of it; NC is none. */
+/* Inside::next: the first listed child from c on, with an Arc of it; NC is none. */
 inline next(c)
 {
 	ENTER
@@ -13,7 +13,7 @@ inline next(c)
 	LEAVE
 }
 
-/* As that, for the destroyer: after the drain nobody else changes the list or drops a child. */
+/* The same for the destroyer: after the drain nobody else changes the list or drops a child. */
 inline next_listed(c)
 {
 	do
@@ -23,12 +23,14 @@ inline next_listed(c)
 }
 
 /*
- * What the drain has to have waited for (I1). Of a root that was closing, not what the close has
- * killed: it may do so at any moment after its look at the phase. That callback queues nothing, and
- * who looks at the count finds it above zero.
+ * The callbacks that the drain must have waited for (I1). Of a root that was closing, the close may
+ * kill counts at any later moment, as it looked at the phase before. That callback queues nothing,
+ * and the count is above zero until it has run.
  */
-#define OF_CHILDREN (OFF(0) | OFF(1) | OFF(NC - 1) | (before == CLOSING -> 0 : KILL(1) | KILL(NC - 1)))
+#define OF_CHILDREN (CB_CALLED(0) | CB_CALLED(1) | CB_CALLED(NC - 1) | \
+	(was_closing -> 0 : CB_KILL(1) | CB_KILL(NC - 1)))
 
+/* Dying::drain */
 inline drain(c)
 {
 #ifdef MUTANT_flush_before_barrier
@@ -43,7 +45,7 @@ inline drain(c)
 #endif
 #endif
 #if !defined(MUTANT_b3_no_kill_barrier) && !defined(MUTANT_no_second_barrier)
-	/* has_children */
+	/* Inside::has_children */
 	ENTER
 		c = 1;
 		do
@@ -56,20 +58,20 @@ inline drain(c)
 	:: else
 	fi;
 #endif
-	atomic {
+	ENTER
 		assert(I1 || (queued == 0 && worked == 0));
 		assert(I1 || !(callbacks & OF_CHILDREN));
-		drained = true; c = 0; root_drained(0) }
+		c = 0; root_drained(0)
+	LEAVE
 }
 
-/* Dying::begin to the end; ok: it was destroyed. */
+/* From Dying::begin to the end; ok: it was destroyed. */
 inline destroy(c)
 {
 	ENTER
 		if
-		:: admitted ->
-			before = phase; phase = DYING; root_dying(0)
-		:: else -> ok = (phase == DESTROYED); LEAVE_AND(ended)
+		:: admitted -> root_dying(0)
+		:: else -> ok = (phase == OVER); LEAVE_AND(ended)
 		fi
 	LEAVE;
 	drain(c);
@@ -78,12 +80,8 @@ inline destroy(c)
 	do
 	:: atomic { next_listed(c);
 		if :: c == NC -> break :: else fi };
-	   condemn(c, DYING);
-	   if
-	   /* Who closes may have been faster. */
-	   :: ok -> percpu_ref_kill(c); atomic { ok = false; c++ }
-	   :: else -> c++
-	   fi
+	   mark_killed(c);
+	   atomic { ok = false; c++ }
 	od;
 #if !defined(MUTANT_b3_no_kill_barrier) && !defined(MUTANT_no_kill_barrier)
 	rcu_barrier();
@@ -115,19 +113,12 @@ inline everything(c)
 #ifndef MUTANT_releases_not_awaited
 	atomic { gate == 0 && unreleased == 0 -> MAY_SLEEP };
 #endif
-#ifndef MUTANT_not_parted
-	/* Out of the lookup, all of them; Entered::part */
+#ifndef MUTANT_not_unpublished_first
 	do
 	:: atomic { next_listed(c);
-		if :: c == NC -> c = 0; break :: else fi;
-		if
-		:: slot[home[c]] == c -> slot[home[c]] = NONE; gp_slot[c] = reader; ok = true
-		:: else -> c++
-		fi };
-	   if
-	   :: ok -> ENTER kept[c] = true LEAVE; atomic { ok = false; c++ }
-	   :: else
-	   fi
+		if :: c == NC -> c = 0; break :: else fi };
+	   empty_slot(c);
+	   c++
 	od;
 #endif
 	do
@@ -136,18 +127,21 @@ inline everything(c)
 	   shut_down(c);
 	   c = 0
 	od;
-	/* Somebody who closes may have the last hold on one, for a moment. */
+	/* A concurrent close, walking the list, may hold the last Arc of one. */
 #ifdef MUTANT_end_not_awaited
 	atomic { gate == 0 ->
 #else
 	atomic { gate == 0 && undestroyed == 0 ->
 #endif
+		GATE_LOCK;
 		assert(I2 || (!cache[0] && !cache[1] && !cache[NC - 1]));
-		/* One that has begun has nothing left to do. */
+		/* A callback that has begun has nothing left to do. */
 		assert(I1 || (queued == 0 && worked == 0 && !(callbacks & ~running)));
-		phase = DESTROYED; drained = false; root_destroy(0); c = 0 }
+		root_destroy(0); c = 0
+	LEAVE
 }
 
+/* Drained::hand_back */
 inline hand_back(c)
 {
 	do
@@ -156,10 +150,10 @@ inline hand_back(c)
 	   if
 	   :: atomic { refs[c] > 0 -> refs[c]++; held_one = true }
 	   :: atomic { refs[c] == 0 -> skip };
-	      /* wait_released */
-	      atomic { gate == 0 && stage[c] == SUPPRESSED -> MAY_SLEEP }
+	      /* Its release is over, or on its way. */
+	      atomic { gate == 0 && (stage[c] == RELEASE_DEFERRED || stage[c] == RELEASE_DEFERRED_MARKED) -> MAY_SLEEP }
 	   fi;
-	   acquit(c);
+	   unmark_killed(c);
 	   if
 	   :: atomic { ok && held_one -> ok = false };
 	      percpu_ref_resurrect(c);
@@ -171,57 +165,16 @@ inline hand_back(c)
 	   fi;
 	   c++
 	od;
-	clear_dying(c)
-}
-
-/* Entered::acquit */
-inline acquit(c)
-{
-	ENTER
-		ok = false;
-		if
-#ifdef MUTANT_not_revived
-		:: condemned[c] && stage[c] == SUPPRESSED -> skip
-#endif
-		:: !condemned[c]
-		:: condemned[c] && before == CLOSING ->
-			if
-			:: stage[c] == SUPPRESSED
-			:: else -> stage[c] = KILLED
-			fi
-		:: condemned[c] && before != CLOSING && stage[c] == SUPPRESSED ->
-			if
-#ifndef MUTANT_revived_though_parted
-			:: kept[c]
-#endif
-			:: else -> stage[c] = ACTIVE; unreleased++; ok = true
-			fi
-		:: condemned[c] && before != CLOSING && stage[c] != SUPPRESSED -> ok = true
-		fi;
-		condemned[c] = false;
-		if :: ok -> child_resurrect(c) :: else fi
-	LEAVE
-}
-
-/* Entered::clear_dying, and resume */
-inline clear_dying(c)
-{
+	/* The flag is cleared, and the deferred steps are admitted, in one step. */
 	ENTER
 #ifndef MUTANT_b5_dying_stays
-		phase = before;
+		root_busy(0);
 #endif
-		drained = false; root_busy(0);
 #ifndef MUTANT_not_resumed
 		c = 0;
 		do
-		:: c < NC ->
-			if
-			:: listed[c] && admitted && stage[c] == SUPPRESSED -> arc[c]++; shutdown(c)
-			:: listed[c] && admitted && stage[c] == PARKED && kept[c] ->
-				kept[c] = false; deactivation(c)
-			:: else
-			fi;
-			c++
+		:: c < NC && listed[c] -> resume(c); c++
+		:: c < NC && !listed[c] -> c++
 		:: else -> break
 		od;
 #endif
@@ -229,12 +182,13 @@ inline clear_dying(c)
 	LEAVE
 }
 
-/* close; ok: this call began it. */
+/* ---- An asynchronous destroy ---- */
+
 inline close(c)
 {
 	ENTER
 		if
-		:: phase == LIVE -> phase = CLOSING; root_close(0)
+		:: phase == LIVE -> root_close(0)
 		:: else -> LEAVE_AND(ended)
 		fi
 	LEAVE;
@@ -244,14 +198,14 @@ inline close(c)
 	   :: c == NC -> break
 	   :: else
 	   fi;
-	   condemn_if_closing(c);
+	   kill_if_closing(c);
 	   ok = false;
 	   drop_child(c);
 	   c++
 	od
 }
 
-/* Releases::quiesce */
+/* ---- Unload: Queues::quiesce ---- */
 inline quiesce()
 {
 #ifndef MUTANT_quiesce_no_barrier

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The kernel as the protocol sees it: what it promises, and no more.
+ * The kernel as the protocol sees it: the guarantees that it gives, and no more.
  *
  * Every process stands for one flow of control: a task, a worker, a softirq, an interrupt. They
- * interleave without limit, as on as many CPUs as there are processes, which includes two. An
- * atomic block is what nobody can see the inside of.
+ * interleave without limit, as on as many CPUs as there are processes, which includes two. No other
+ * process can see the inside of an atomic block.
  */
 
 /* ---- Contexts. ctx is a constant of each process. ---- */
@@ -16,33 +16,34 @@
 #define MINE (1 << _pid)
 
 /*
- * What fails names the invariant: these are never set, and print as their names. Kernel is for what
- * the kernel itself demands of its callers (its own WARN_ON), Table for selftests/transitions.
+ * A failed assertion names the invariant: these are never set, and print as their names. Kernel is
+ * for what the kernel itself demands of its callers (its own WARN_ON), Table for the tables in
+ * protocol/stage.rs.
  */
 bit I1, I2, I3, I4, I5, I6, I8, I9, Kernel, Table;
 
 /* ---- Spinlocks: the gate of the root, and the tree of groups. 0 is free, else the holder. ---- */
 byte gate, tree;
 
-/*
- * A section under the gate. With -DFINE the lock is taken and left in steps of their own, so that
- * others are seen to wait for it, and an interrupt may find it taken. Without, the section is one
- * step: nobody looks at what is inside without the lock, so nothing else can be seen.
- */
-#ifdef FINE
-#define ENTER atomic { gate == 0 -> gate = _pid + 1 }; atomic {
-#define LEAVE ; gate = 0 }
-#define LEAVE_AND(label) gate = 0; goto label
-#else
-#define ENTER atomic { gate == 0 ->
-#define LEAVE }
-#define LEAVE_AND(label) goto label
-#endif
-
+#define GATE_LOCK gate == 0 -> gate = _pid + 1
+#define GATE_UNLOCK gate = 0
 #define TREE_LOCK tree == 0 -> tree = _pid + 1
 #define TREE_UNLOCK tree = 0
 
-/* A thing that sleeps: not in an interrupt, not with a lock. */
+/*
+ * A section under the gate. With -DFINE the lock is taken and left in steps of their own, so that
+ * others are seen to wait for it, and an interrupt may find it taken. Without, the section is one
+ * step: nothing that the gate protects is read without it, so nothing else can be seen.
+ */
+#ifdef FINE
+#define ENTER atomic { GATE_LOCK }; atomic {
+#else
+#define ENTER atomic { GATE_LOCK;
+#endif
+#define LEAVE ; GATE_UNLOCK }
+#define LEAVE_AND(label) GATE_UNLOCK; goto label
+
+/* A call that sleeps: not in an interrupt, not with a lock held. */
 #define MAY_SLEEP assert(I5 || ((ctx == TASK || ctx == WORKER) && gate != _pid + 1 && tree != _pid + 1))
 
 /* ---- The interrupt preempts a process, which stands still until it is over. ---- */
@@ -66,13 +67,19 @@ byte preempted = 255;
  * left since. It may end as soon as that is empty, or any time later.
  */
 short reader;
-short gp_off[NC], gp_kill[NC];	/* of the callbacks: call_rcu(), and that of a kill */
+short gp_call[NC], gp_kill[NC];	/* of the callbacks: call_rcu(), and that of percpu_ref_kill() */
 short gp_slot[NC];		/* of what was taken out of a slot (Retired) */
 short gp_sync;			/* of synchronize_rcu() */
 
-/* Callbacks that were queued and have not returned: two a child, its own one and that of its count. */
-#define OFF(c)  (1 << (c))
-#define KILL(c) (1 << (NC + (c)))
+/*
+ * Callbacks that were queued and have not returned. A child has three: of its deactivation, of its
+ * shutdown, and of its count. The first two are never queued at once: gp_call serves both.
+ */
+#define CB_DEACTIVATE(c) (1 << (c))
+#define CB_SHUTDOWN(c)   (1 << (NC + (c)))
+#define CB_KILL(c)       (1 << (2 * NC + (c)))
+#define CB_CALLED(c)     (CB_DEACTIVATE(c) | CB_SHUTDOWN(c))
+#define CB_ANY(c)        (CB_CALLED(c) | CB_KILL(c))
 short callbacks;
 short running;			/* of these, those that have begun */
 short barrier;			/* of these, those that rcu_barrier() waits for */
@@ -82,18 +89,17 @@ inline rcu_read_lock() { reader = reader | MINE }
 inline rcu_read_unlock()
 {
 	SEEN(reader);
-	SEEN(gp_off[1]); SEEN(gp_kill[1]); SEEN(gp_slot[1]);
-	SEEN(gp_off[0]); SEEN(gp_kill[0]); SEEN(gp_slot[0]);
+	SEEN(gp_call[1]); SEEN(gp_kill[1]); SEEN(gp_slot[1]);
+	SEEN(gp_call[0]); SEEN(gp_kill[0]); SEEN(gp_slot[0]);
 #if NC > 2
-	SEEN(gp_off[2]); SEEN(gp_kill[2]); SEEN(gp_slot[2]);
+	SEEN(gp_call[2]); SEEN(gp_kill[2]); SEEN(gp_slot[2]);
 #endif
 	SEEN(gp_sync)
 }
 
 /* Waits for the callbacks that are queued now; for no grace period where there is none. */
 #ifdef MUTANT_release_not_awaited
-short of_releases;
-#define AWAITED (callbacks & ~of_releases)
+#define AWAITED (callbacks & ~(CB_SHUTDOWN(0) | CB_SHUTDOWN(1) | CB_SHUTDOWN(NC - 1)))
 #else
 #define AWAITED callbacks
 #endif
@@ -106,9 +112,6 @@ inline rcu_barrier()
 inline callback_returns(cb)
 {
 	callbacks = callbacks & ~(cb); running = running & ~(cb); barrier = barrier & ~(cb)
-#ifdef MUTANT_release_not_awaited
-	; of_releases = of_releases & ~(cb)
-#endif
 }
 
 inline synchronize_rcu()
@@ -116,9 +119,14 @@ inline synchronize_rcu()
 	atomic { MAY_SLEEP; gp_sync = reader; printf("note %d synchronize_rcu()\n", _pid); gp_sync == 0 }
 }
 
-/* ---- The workqueue: an item runs in one worker at a time, and may be queued while it runs. ---- */
-#define CHILD_WORK(c) (1 << (c))
-#define REQUEST(g)    (1 << (NC + (g)))
+/*
+ * ---- The workqueue: an item runs in one worker at a time, and may be queued while it runs. The two
+ * items of a child are different ones, so they may run at once. ----
+ */
+#define WORK_DEACTIVATE(c) (1 << (c))
+#define WORK_SHUTDOWN(c)   (1 << (NC + (c)))
+#define WORK_CREATE(g)     (1 << (2 * NC + (g)))
+#define WORK_ANY(c)        (WORK_DEACTIVATE(c) | WORK_SHUTDOWN(c))
 short queued, worked;		/* pending; running */
 short flush_queued, flush_worked;	/* of these, those that flush_workqueue() waits for */
 
@@ -128,12 +136,10 @@ inline queue_work(w)
 	queued = queued | (w)
 }
 
-/* Callbacks::call: the callback owns the Arc. A child has one head: nobody queues it twice. */
-inline call_rcu(c)
+inline call_rcu(cb, c)
 {
-	assert(I1 || !drained);
-	assert(Kernel || !(callbacks & OFF(c)));
-	callbacks = callbacks | OFF(c); gp_off[c] = reader
+	assert(Kernel || !(callbacks & CB_CALLED(c)));
+	callbacks = callbacks | cb; gp_call[c] = reader
 }
 
 /* Waits for what is queued or running now, not for what is queued meanwhile. */
@@ -154,15 +160,15 @@ inline work_ends(w) { worked = worked & ~(w); flush_worked = flush_worked & ~(w)
 
 /* ---- percpu_ref, in its wrapper (abstractions/percpu_ref.rs) ---- */
 /*
- * A live count is per-CPU. After the kill it is still added to by readers that saw it alive; so it
- * is summed up a grace period later, and only then it can be seen to be zero.
+ * A live count is per-CPU. After the kill, readers that saw it alive still add to it. So it is
+ * summed up a grace period later, and only then it can be seen to be zero.
  */
 #define IDLE      0
 #define PERCPU    1
 #define SWITCHING 2
 #define ATOMIC    3
 byte mode[NC];
-byte refs[NC];			/* summed up, whether or not the kernel could do that now */
+byte refs[NC];			/* the sum, whether or not the kernel could form it now */
 
 /* The phase of the wrapper. */
 #define P_IDLE   0
@@ -189,7 +195,7 @@ inline percpu_ref_start(c)
 #define RELEASED_TAIL atomic { rcu_read_unlock() }
 #define LEAVE_RELEASE LEAVE
 #else
-/* What is left of the release after the gate is a step of its own only where it matters: unload. */
+/* The rest of the release after the gate is a step of its own only where it matters: unload. */
 #define RELEASED_TAIL skip
 #define LEAVE_RELEASE ; rcu_read_unlock() LEAVE
 #endif
@@ -213,8 +219,9 @@ inline percpu_ref_get_seen_alive(c)
 }
 
 /*
- * percpu_ref_kill() with the reference of the wrapper around it; ok: this call did it. That it is done
- * and that it is seen to be are one step: in between a destroyer finds the reference, as before the kill.
+ * percpu_ref_kill() with the wrapper's own reference around it; ok: this call killed the count. The
+ * wrapper's phase and the kill itself change in one step: in between a destroyer would find the
+ * reference, as before the kill.
  */
 inline percpu_ref_kill(c)
 {
@@ -226,10 +233,10 @@ inline percpu_ref_kill(c)
 		mode[c] = ATOMIC;
 #else
 		mode[c] = SWITCHING;
-		/* One for the callback, less the first one, and one for us. */
+		/* One for the callback, less the first one, and one for the wrapper. */
 		refs[c]++;
-		assert(Kernel || !(callbacks & KILL(c)));
-		callbacks = callbacks | KILL(c); gp_kill[c] = reader;
+		assert(Kernel || !(callbacks & CB_KILL(c)));
+		callbacks = callbacks | CB_KILL(c); gp_kill[c] = reader;
 #endif
 		printf("note %d percpu_ref_kill(child %d)\n", _pid, c)
 	   };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The release protocol of rust_kmemcg, to be searched to the end: one root, its groups, and whoever
- * acts on them. scripts/model says what an instance (-D...) is made of, and runs them all.
+ * The release protocol of rust_kmemcg, to be searched to the end: one root, its groups, and the
+ * processes that act on them. model/instances says which parts (-D...) an instance has.
  */
 #ifndef NG
 #define NG 2			/* groups; the second is below the first, if NESTED */
@@ -15,8 +15,8 @@
 
 #ifdef REPLAY
 /*
- * The search follows a trace: each event must be the next one of it (MATCH, from model/replay), in its
- * context, or this run is none. Where the end is reached, the trace is one of the model.
+ * The search follows a trace: each event must be the next one of it (MATCH, from model/trace.awk), in
+ * its context, or the run ends there. Where the end is reached, the trace is one of the model.
  */
 byte at;
 bit Trace;
@@ -41,10 +41,10 @@ byte life_child[NC], life_root[1], life_group[NG + 1];
 
 byte held[NU];			/* the cache of a user's object */
 byte given;			/* objects that an interrupt is to free */
-byte at_work;			/* users, and who takes groups offline or closes */
+byte at_work;			/* how many users, offliners and closers have not ended */
 bit busy_worker;
 
-/* ---- Users: protocol/root.rs ---- */
+/* ---- Users: protocol/alloc.rs ---- */
 
 #ifdef MUTANT_put_before_free
 #define FREE(i) \
@@ -107,15 +107,15 @@ inline alloc(i, g)
 
 #ifdef REPLAY
 /*
- * What a trace does not show: somebody has an object or has none, of any cache. Who asks for a child
- * may have looked before there was one.
+ * A trace does not show objects: a user may have one or none at any moment, of any cache. A user that
+ * requests a child may have looked before there was one.
  */
 #define ALLOCATES(g) \
 	atomic { held[i] == NONE && slot[g] != NONE && mode[slot[g]] == PERCPU -> \
 		held[i] = slot[g]; objects[slot[g]]++; refs[slot[g]]++ }
 #define ASKS(g) \
-	atomic { gate == 0 && !requested[g] && admitted_request -> \
-		requested[g] = true; child_request(g); queue_work(REQUEST(g)) }
+	atomic { gate == 0 && !requested[g] && admitted_request -> GATE_LOCK; \
+		requested[g] = true; child_request(g); queue_work(WORK_CREATE(g)); GATE_UNLOCK }
 #define LAST (mode[held[i]] == ATOMIC && refs[held[i]] == 1)
 
 proctype user(byte i; byte g) RUNS
@@ -203,24 +203,40 @@ end:	do
 /* ---- RCU callbacks ---- */
 #define READY(cb, gp) ((callbacks & (cb)) && !(running & (cb)) && (gp) == 0)
 
-/* Gate::bounce: the work owns what the callback owned. Nobody else changes the stage meanwhile. */
+/*
+ * The work owns what the callback owned. It needs no admission: the callback had one. Each kind of
+ * callback queues the work of its kind.
+ */
 #ifdef TAILS
 #define RETURNED ; } atomic {
 #else
 #define RETURNED ;
 #endif
-#ifdef MUTANT_bounce_asks
-#define QUEUED(c) if :: admitted -> queue_child(c) :: else -> drop_not_last(c) fi
-#else
-#define QUEUED(c) queue_child(c)
-#endif
 
-inline bounce(c)
+inline queue_from_callback(w, c)
 {
-	ENTER
-		if :: stage[c] == DEACTIVATING -> child_rcu(c) :: else fi
-	LEAVE;
-	atomic { QUEUED(c) RETURNED callback_returns(OFF(c)); c = 0 }
+#ifdef MUTANT_callback_asks
+	if
+	:: !admitted -> drop_not_last(c)
+	:: else ->
+#endif
+		assert(I1 || !drained);
+		queue_work(w);
+		printf("note %d queue_work(child %d)\n", _pid, c)
+#ifdef MUTANT_callback_asks
+	fi
+#endif
+}
+
+inline deactivation_callback(c)
+{
+	ENTER child_rcu(c) LEAVE;
+	atomic { queue_from_callback(WORK_DEACTIVATE(c), c) RETURNED callback_returns(CB_DEACTIVATE(c)); c = 0 }
+}
+
+inline shutdown_callback(c)
+{
+	atomic { queue_from_callback(WORK_SHUTDOWN(c), c) RETURNED callback_returns(CB_SHUTDOWN(c)); c = 0 }
 }
 
 proctype softirq() RUNS
@@ -229,19 +245,22 @@ proctype softirq() RUNS
 	bit ok;
 
 end:	do
-	:: atomic { READY(KILL(0), gp_kill[0]) -> c = 0; running = running | KILL(0); mode[0] = ATOMIC;
+	:: atomic { READY(CB_KILL(0), gp_kill[0]) -> c = 0; running = running | CB_KILL(0); mode[0] = ATOMIC;
 		printf("note %d grace period over: the count of child 0 is exact\n", _pid) };
 killed:	   PUT(c, skip, skip);
-	   atomic { callback_returns(KILL(c)); c = 0 }
-	:: atomic { READY(KILL(1), gp_kill[1]) -> c = 1; running = running | KILL(1); mode[1] = ATOMIC;
+	   atomic { callback_returns(CB_KILL(c)); c = 0 }
+	:: atomic { READY(CB_KILL(1), gp_kill[1]) -> c = 1; running = running | CB_KILL(1); mode[1] = ATOMIC;
 		printf("note %d grace period over: the count of child 1 is exact\n", _pid); goto killed }
-	:: atomic { READY(OFF(0), gp_off[0]) -> c = 0; running = running | OFF(0) };
-called:	   bounce(c)
-	:: atomic { READY(OFF(1), gp_off[1]) -> c = 1; running = running | OFF(1); goto called }
+	:: atomic { READY(CB_DEACTIVATE(1), gp_call[1]) -> c = 1; running = running | CB_DEACTIVATE(1) };
+offlined:	   deactivation_callback(c)
+	:: atomic { READY(CB_SHUTDOWN(0), gp_call[0]) -> c = 0; running = running | CB_SHUTDOWN(0) };
+released:	   shutdown_callback(c)
+	:: atomic { READY(CB_SHUTDOWN(1), gp_call[1]) -> c = 1; running = running | CB_SHUTDOWN(1); goto released }
 #if NC > 2
-	:: atomic { READY(KILL(2), gp_kill[2]) -> c = 2; running = running | KILL(2); mode[2] = ATOMIC;
+	:: atomic { READY(CB_KILL(2), gp_kill[2]) -> c = 2; running = running | CB_KILL(2); mode[2] = ATOMIC;
 		printf("note %d grace period over: the count of child 2 is exact\n", _pid); goto killed }
-	:: atomic { READY(OFF(2), gp_off[2]) -> c = 2; running = running | OFF(2); goto called }
+	:: atomic { READY(CB_DEACTIVATE(2), gp_call[2]) -> c = 2; running = running | CB_DEACTIVATE(2); goto offlined }
+	:: atomic { READY(CB_SHUTDOWN(2), gp_call[2]) -> c = 2; running = running | CB_SHUTDOWN(2); goto released }
 #endif
 	od
 }
@@ -262,24 +281,33 @@ proctype worker(bit second) RUNS
 
 	/* They are alike: the second one is needed only while the first is busy. */
 end:	do
-	:: atomic { (!second || busy_worker) && WAITS(CHILD_WORK(0)) -> c = 0; work_taken(CHILD_WORK(0)) };
-child:	   atomic { g = c; busy_worker = busy_worker || !second };
-	   child_work(c);
-	   atomic { work_ends(CHILD_WORK(g));
-		busy_worker = busy_worker && second; c = 0; g = 0; ok = false }
-	:: atomic { (!second || busy_worker) && WAITS(CHILD_WORK(1)) -> c = 1; work_taken(CHILD_WORK(1)); goto child }
+	:: atomic { (!second || busy_worker) && WAITS(WORK_DEACTIVATE(1)) -> c = 1;
+		work_taken(WORK_DEACTIVATE(1)); busy_worker = busy_worker || !second };
+deactivates:	   deactivation_work(c);
+	   atomic { work_ends(WORK_DEACTIVATE(c));
+		busy_worker = busy_worker && second; c = 0; ok = false }
+	:: atomic { (!second || busy_worker) && WAITS(WORK_SHUTDOWN(0)) -> c = 0;
+		work_taken(WORK_SHUTDOWN(0)); busy_worker = busy_worker || !second };
+shuts_down:	   shutdown_work(c);
+	   atomic { work_ends(WORK_SHUTDOWN(c));
+		busy_worker = busy_worker && second; c = 0; ok = false }
+	:: atomic { (!second || busy_worker) && WAITS(WORK_SHUTDOWN(1)) -> c = 1;
+		work_taken(WORK_SHUTDOWN(1)); busy_worker = busy_worker || !second; goto shuts_down }
 #if NC > 2
-	:: atomic { (!second || busy_worker) && WAITS(CHILD_WORK(2)) -> c = 2; work_taken(CHILD_WORK(2)); goto child }
+	:: atomic { (!second || busy_worker) && WAITS(WORK_DEACTIVATE(2)) -> c = 2;
+		work_taken(WORK_DEACTIVATE(2)); busy_worker = busy_worker || !second; goto deactivates }
+	:: atomic { (!second || busy_worker) && WAITS(WORK_SHUTDOWN(2)) -> c = 2;
+		work_taken(WORK_SHUTDOWN(2)); busy_worker = busy_worker || !second; goto shuts_down }
 #endif
 #ifdef CREATE
-	:: atomic { (!second || busy_worker) && WAITS(REQUEST(1)) -> g = 1; work_taken(REQUEST(1)) };
+	:: atomic { (!second || busy_worker) && WAITS(WORK_CREATE(1)) -> g = 1; work_taken(WORK_CREATE(1)) };
 create:	   busy_worker = busy_worker || !second;
 	   make(g, c);
 aborted:   child_abort(g);
-made:	   atomic { requested[g] = false; work_ends(REQUEST(g));
+made:	   atomic { requested[g] = false; work_ends(WORK_CREATE(g));
 		busy_worker = busy_worker && second; c = 0; g = 0; ok = false }
 #if NG > 1
-	:: atomic { (!second || busy_worker) && WAITS(REQUEST(2)) -> g = 2; work_taken(REQUEST(2)); goto create }
+	:: atomic { (!second || busy_worker) && WAITS(WORK_CREATE(2)) -> g = 2; work_taken(WORK_CREATE(2)); goto create }
 #endif
 #endif
 	od
@@ -300,7 +328,7 @@ proctype offliner(byte g) RUNS
 }
 #endif
 
-/* ---- Somebody closes the root, asynchronously ---- */
+/* ---- The root is closed: an asynchronous destroy ---- */
 #ifdef CLOSE
 proctype closer() RUNS
 {
@@ -336,7 +364,7 @@ ended:	   atomic { ok = false; c = 0;
 	:: atomic { times == 0 && at_work == 0 -> unloading = true; goto again }
 	:: times == 0 -> goto stays
 	od;
-	atomic { assert(I6 || phase == DESTROYED); printf("note %d unload\n", _pid) };
+	atomic { assert(I6 || phase == OVER); printf("note %d unload\n", _pid) };
 	/* Groups::clear */
 	atomic { tree == 0 -> assert(I9 || (!owned[1] && !owned[NC - 1])) };
 	quiesce();
@@ -348,20 +376,19 @@ stays:	skip
 }
 
 /* ---- When nothing moves any more ---- */
-#define OFFLINE_HOME(c) (!online[home[c]])
-/* A child that is out of use, and has no object, is gone. */
+/* A child that serves no more, and has no object, is gone. */
 #define GONE(c) (!cache[c] || objects[c] > 0 || (phase == LIVE && slot[home[c]] == c && phase_of[c] == P_LIVE))
 
 #ifndef REPLAY
 active proctype rest()
 {
 	timeout ->
-	/* No deadlock: who is not at its end waits for something that nobody will do. */
+	/* No deadlock: a process that is not at its end would wait for ever. */
 	assert(I6 || (gate == 0 && tree == 0 && at_work == 0));
 	assert(I6 || (queued == 0 && worked == 0 && callbacks == 0));
-	assert(I6 || (phase == LIVE || phase == DESTROYED));
+	assert(I6 || (phase == LIVE || phase == OVER));
 	assert(I6 || (GONE(0) && GONE(1) && GONE(NC - 1)));
-	assert(I6 || phase != DESTROYED || (!cache[0] && !cache[1] && !cache[NC - 1]));
+	assert(I6 || phase != OVER || (!cache[0] && !cache[1] && !cache[NC - 1]));
 	/* The root serves as before. */
 	assert(I6 || phase != LIVE || (slot[0] == 0 && phase_of[0] == P_LIVE));
 	assert(I4 || !owned[1] || online[owner[1]]);
@@ -371,30 +398,30 @@ active proctype rest()
 
 inline child_exists(c)
 {
-	cache[c] = true; adopted[c] = true; listed[c] = true;
+	cache[c] = true; listed[c] = true;
 	unreleased++; undestroyed++;
 	arc[c] = 2; percpu_ref_start(c);
-	life_child[c] = T_active
+	stage[c] = ACTIVE
 }
 
 /* close() has killed it; the grace period is not over. */
 inline is_closed(c)
 {
-	stage[c] = KILLED; life_child[c] = T_condemned;
-	phase_of[c] = P_KILLED; mode[c] = SWITCHING; callbacks = callbacks | KILL(c)
+	stage[c] = KILLED;
+	phase_of[c] = P_KILLED; mode[c] = SWITCHING; callbacks = callbacks | CB_KILL(c)
 }
 
 init
 {
 	atomic {
 		online[TOP] = true;
-		life_root[0] = T_live;
+		phase = LIVE;
 		child_exists(0);
 		slot[1] = NONE;
-		online[1] = true; life_group[1] = T_online;
+		online[1] = true; life_group[1] = ONLINE;
 #if NG > 1
 		slot[2] = NONE;
-		online[2] = true; life_group[2] = T_online;
+		online[2] = true; life_group[2] = ONLINE;
 #ifdef NESTED
 		parent[2] = 1;
 #endif
@@ -410,15 +437,15 @@ init
 		held[1] = NONE;
 #endif
 #ifndef CREATE
-		/* They hold an object each. */
+		/* Each holds an object. */
 		held[0] = 1; objects[1]++; refs[1]++;
 #if NU > 1
 		held[1] = NC - 1; objects[NC - 1]++; refs[NC - 1]++;
 #endif
 #endif
 #ifdef CLOSED
-		/* Somebody has closed the root just before. */
-		phase = CLOSING; life_root[0] = T_closing;
+		/* The root was closed just before. */
+		phase = CLOSING;
 		is_closed(0);
 		is_closed(1);
 #endif

@@ -1,186 +1,195 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The protocol: each inline is the function of that name in protocol/, step by step. One root, its
- * own cache (child 0, looked up in slot 0), and children of groups, whose ids are used again.
+ * The protocol: the steps of a child (steps.rs), its creation (create.rs), and the groups (group.rs).
+ * Each inline is the function of that name in protocol/, step by step. One root, its own cache (child
+ * 0, looked up in slot 0), and children of groups, whose ids are used again.
+ *
+ * The stage of a child and the phase of the root are those of protocol/stage.rs. Only the events
+ * change them: child_offline(c) is the transition of that name, with the check that the table has it.
  */
 
 /* ---- What the gate protects (gate.rs: Inside; child.rs: Life) ---- */
-#define LIVE      0
-#define CLOSING   1
-#define DYING     2
-#define DESTROYED 3
-byte phase, before;
+#define phase life_root[0]
+#define stage life_child
 byte unreleased, undestroyed;
 bit listed[NC];			/* in Inside::children */
-
-#define ACTIVE       0
-#define PARKED       1
-#define DEACTIVATING 2
-#define KILLED       3
-#define SUPPRESSED   4
-#define RELEASED     5
-byte stage[NC];
-bit condemned[NC], kept[NC];
+bit stashed[NC];		/* the Retired of an offline child that was not deactivated */
 
 /* ---- What the tree protects (group.rs) ---- */
 #define TOP 0
 bit online[NG + 1];
 byte parent[NG + 1];
-byte owner[NC];			/* Identity::owner */
-bit owned[NC];			/* in Node::children of its owner */
+byte owner[NC];			/* the group that owns the child */
+bit owned[NC];			/* in the list of that group */
 
-/* ---- The lookup (root.rs) ---- */
+/* ---- The lookup (slots.rs) ---- */
 #define NONE 255
 byte slot[NG + 1];
 bit requested[NG + 1];
-byte home[NC];			/* Child::slot */
+byte home[NC];			/* the slot of the child */
 
 /* ---- The child itself ---- */
 byte arc[NC];			/* how many Arc<Child> there are */
 bit cache[NC];			/* its kmem_cache exists */
-bit adopted[NC];
-byte objects[NC];		/* what was allocated from it, and not freed */
-bit drained;			/* the drain has returned; the destroy has not */
+byte objects[NC];		/* allocated from it, and not freed */
 
 #define admitted (phase == LIVE || phase == CLOSING)
+#define drained (phase == DRAINED || phase == CLOSING_DRAINED)
+#define was_closing (phase == CLOSING_DYING || phase == CLOSING_DRAINED)
 #ifdef MUTANT_request_not_admitted
 #define admitted_request true
 #else
 #define admitted_request (phase == LIVE)
 #endif
-#ifdef MUTANT_adopt_not_admitted
-#define admitted_adoption true
+#ifdef MUTANT_link_not_admitted
+#define admitted_link true
 #else
-#define admitted_adoption (phase == LIVE)
+#define admitted_link (phase == LIVE)
 #endif
 
-/* ---- Gate ---- */
+/* An Arc is dropped that is not the last one. */
+inline drop_not_last(c) { assert(I5 || arc[c] > 1); arc[c]-- }
 
-inline queue_child(c)
+/* Admission::call: the callback owns the Arc. */
+inline call(cb, c)
 {
+	printf("note %d call_rcu(child %d)\n", _pid, c);
 	assert(I1 || !drained);
-	queue_work(CHILD_WORK(c));
-	printf("note %d queue_work(child %d)\n", _pid, c)
+	call_rcu(cb, c)
 }
 
-/* Admission::deactivate: the callback owns what the slot owned. */
-inline deactivation(c)
-{
-	stage[c] = DEACTIVATING;
-	child_offline(c);
-	printf("note %d call_rcu(child %d)\n", _pid, c);
-	call_rcu(c);
-#ifdef MUTANT_no_offline_grace_period
-	gp_off[c] = 0
-#endif
-}
+/* ---- Link and publication ---- */
 
-/* Admission::shut_down: the callback owns what the count owned. */
-inline shutdown(c)
+/* ok: the root lists the child, and its count is started; this process holds a reference then. */
+inline link(c)
 {
-	stage[c] = RELEASED;
-	child_release(c);
-	printf("note %d call_rcu(child %d)\n", _pid, c);
-#ifdef MUTANT_release_not_awaited
-	of_releases = of_releases | OFF(c);
-#endif
-	call_rcu(c)
-}
-
-/* Entered::release. Its Arc is not the last one: the list of the root has one, as this may not sleep. */
-inline release(c)
-{
-#ifdef MUTANT_b6_release
-	ENTER ok = admitted; unreleased--; printf("note %d asks: flag set? leaves the gate\n", _pid);
-		if :: ok -> stage[c] = RELEASED; child_release(c)
-		:: else -> stage[c] = SUPPRESSED; child_suppress(c) fi LEAVE;
-	if
-	:: atomic { ok -> printf("note %d call_rcu(child %d)\n", _pid, c);
-		call_rcu(c); ok = false; rcu_read_unlock() }
-	:: atomic { !ok -> arc[c]--; assert(I5 || arc[c] > 0); rcu_read_unlock() }
-	fi
-#else
 	ENTER
-		unreleased--;
 		if
-		:: admitted -> shutdown(c)
-		:: else ->
-			stage[c] = SUPPRESSED; child_suppress(c);
-			arc[c]--; assert(I5 || arc[c] > 0)
+		:: admitted_link ->
+			unreleased++; undestroyed++; listed[c] = true; arc[c]++;
+			ok = true
+		:: else -> ok = false
 		fi
-	LEAVE_RELEASE
+	LEAVE;
+	if
+	:: !ok
+	:: ok ->
+#ifndef MUTANT_b2_published_first
+	   atomic { percpu_ref_start(c) };
+#ifndef MUTANT_made_without_reference
+	   /* A close may have killed the count already. */
+	   if
+	   :: atomic { is_dead(c) -> ok = false }
+	   :: atomic { !is_dead(c) -> refs[c]++ }
+	   fi
+#endif
+#else
+	   skip
+#endif
+	fi
+}
+
+/* The child cannot be published. */
+inline give_up(c)
+{
+	/* A close may have killed it already. */
+	ENTER if :: stage[c] == NEW -> child_kill(c) :: else fi LEAVE;
+	percpu_ref_kill(c)
+}
+
+/* ---- Offline ---- */
+
+/* The callback owns what the slot owned. */
+inline start_deactivation(c)
+{
+	call(CB_DEACTIVATE(c), c);
+#ifdef MUTANT_no_offline_grace_period
+	gp_call[c] = 0
 #endif
 }
 
-/* Entered::offline: of a Retired. */
-inline offline_child(c)
+#define stash(c) assert(I2 || !stashed[c]); stashed[c] = true
+
+#ifdef MUTANT_resurrected_though_offline
+#define OFFLINE_IS_NOTED(c) (stage[c] == ACTIVE || stage[c] == ACTIVE_MARKED)
+#else
+#define OFFLINE_IS_NOTED(c) (stage[c] == ACTIVE || stage[c] == ACTIVE_MARKED || stage[c] == RELEASE_DEFERRED_MARKED)
+#endif
+
+/* The child was taken out of its slot. */
+inline unpublish(c)
 {
 #ifdef MUTANT_b6_offline
-	ENTER ok = admitted && stage[c] == ACTIVE; printf("note %d asks: flag set? leaves the gate\n", _pid);
+	ENTER
+		ok = admitted && stage[c] == ACTIVE;
+		printf("note %d asks: flag set? leaves the gate\n", _pid);
 		if
-		:: stage[c] != ACTIVE -> kept[c] = true
-		:: else -> if :: ok -> stage[c] = DEACTIVATING
-			:: else -> stage[c] = PARKED; child_park(c); kept[c] = true fi
-		fi LEAVE;
+		:: ok -> child_offline(c)
+		:: !ok && OFFLINE_IS_NOTED(c) -> child_defer_offline(c); stash(c)
+		:: else -> stash(c)
+		fi
+	LEAVE;
 	if
-	:: atomic { ok -> deactivation(c); ok = false }
+	:: atomic { ok -> start_deactivation(c); ok = false }
 	:: !ok
 	fi
 #else
 	ENTER
 		if
-		:: stage[c] != ACTIVE -> kept[c] = true
-		:: else ->
-			if
-			:: admitted -> deactivation(c)
-			:: else -> stage[c] = PARKED; child_park(c); kept[c] = true
-			fi
+		:: stage[c] == ACTIVE && admitted -> child_offline(c); start_deactivation(c)
+		:: !(stage[c] == ACTIVE && admitted) && OFFLINE_IS_NOTED(c) -> child_defer_offline(c); stash(c)
+		:: else -> stash(c)
 		fi
 	LEAVE
 #endif
 }
 
-/* Entered::condemn; ok: it is to be killed. */
-inline condemn(c, during)
+/* ---- Release: the last reference is gone ---- */
+
+/*
+ * Where the root is dying, the Arc of the count is dropped. It is not the last one, as this may not
+ * sleep: the list of the root has one.
+ */
+inline release(c)
 {
+#ifdef MUTANT_b6_release
 	ENTER
+		ok = admitted; unreleased--;
+		printf("note %d asks: flag set? leaves the gate\n", _pid);
 		if
-		:: during == DYING && phase == DYING && is_live(c) &&
-#ifdef MUTANT_parked_not_condemned
-		   stage[c] == ACTIVE ->
-#else
-		   (stage[c] == ACTIVE || stage[c] == PARKED) ->
-#endif
-			child_condemn(c); condemned[c] = true; ok = true
-		:: during == CLOSING && phase == CLOSING && is_live(c) && stage[c] == ACTIVE ->
-			child_condemn(c); stage[c] = KILLED; ok = true
-#ifndef MUTANT_marked_not_killed
-		/* A close has marked it, and has not come to the kill. */
-		:: during == DYING && phase == DYING && is_live(c) && stage[c] == KILLED -> ok = true
-#endif
-		:: else -> ok = false
+		:: ok -> child_release(c)
+		:: else -> child_defer_release(c)
 		fi
-	LEAVE
+	LEAVE;
+	if
+	:: atomic { ok -> call(CB_SHUTDOWN(c), c); ok = false; rcu_read_unlock() }
+	:: atomic { !ok -> drop_not_last(c); rcu_read_unlock() }
+	fi
+#else
+	ENTER
+		unreleased--;
+		if
+		:: admitted -> child_release(c); call(CB_SHUTDOWN(c), c)
+		:: else -> child_defer_release(c); drop_not_last(c)
+		fi
+	LEAVE_RELEASE
+#endif
 }
 
-inline condemn_if_closing(c)
-{
-	condemn(c, CLOSING);
-	if :: ok -> percpu_ref_kill(c) :: else fi
-}
+/* ---- Shutdown ---- */
 
-/* Entered::destroyed, from the drop of Identity. The id may be used again. */
+/* The cache is gone. The id may be used again. */
 inline destroyed(c)
 {
 	ENTER
 		undestroyed--;
 #ifndef MUTANT_last_child_forgotten
 		if
-		:: phase == CLOSING && undestroyed == 0 -> phase = DESTROYED; root_destroy(0)
+		:: phase == CLOSING && undestroyed == 0 -> root_destroy(0)
 		:: else
 		fi;
 #endif
-		adopted[c] = false; life_child[c] = T_before
+		stage[c] = NEW
 	LEAVE
 }
 
@@ -193,32 +202,28 @@ inline drop_child(c)
 		MAY_SLEEP;
 		assert(I2 || (cache[c] && objects[c] == 0));
 		assert(I2 || (refs[c] == 0 && phase_of[c] == P_IDLE));
-		assert(I2 || !(queued & CHILD_WORK(c)));
-		assert(I2 || !(callbacks & (OFF(c) | KILL(c)) & ~running));
-		assert(I2 || (gp_slot[c] == 0 && slot[home[c]] != c && !listed[c] && !owned[c] && !kept[c]));
+		assert(I2 || !(queued & WORK_ANY(c)));
+		assert(I2 || !(callbacks & CB_ANY(c) & ~running));
+		assert(I2 || (gp_slot[c] == 0 && slot[home[c]] != c && !listed[c] && !owned[c] && !stashed[c]));
 		cache[c] = false; arc[c] = 0;
-		if :: adopted[c] -> child_free(c) :: else fi };
-	   if :: adopted[c] -> destroyed(c) :: else fi
+		/* One that the root refused to list was never one of its children. */
+		if :: stage[c] != NEW -> child_free(c) :: else fi };
+	   if :: stage[c] == OVER -> destroyed(c) :: else fi
 	fi
 }
 
-/* As that, where somebody else has one. */
-inline drop_not_last(c) { assert(I5 || arc[c] > 1); arc[c]-- }
-
-/* ---- Shutdown (child.rs) ---- */
-
-/* Child::shut_down; the Arc that it is given is dropped at the end. */
+/* The Arc that it is given is dropped at the end. */
 inline shut_down(c)
 {
-#ifndef MUTANT_not_disowned
+#ifndef MUTANT_not_unlinked
 	atomic { tree == 0 ->
-		/* Groups::disown looks for the owner by its number: it must be there. */
+		/* Groups::unlink finds the owner by its number: it must be there. */
 		if
 		:: owned[c] -> assert(I4 || online[owner[c]]); owned[c] = false; drop_not_last(c)
 		:: else
 		fi };
 #endif
-#ifndef MUTANT_lookup_kept
+#ifndef MUTANT_not_unpublished
 	atomic { if
 		:: slot[home[c]] == c -> slot[home[c]] = NONE; gp_slot[c] = reader; ok = true
 		:: else -> ok = false
@@ -226,62 +231,147 @@ inline shut_down(c)
 #else
 	ok = false;
 #endif
+	ENTER
 #ifdef MUTANT_retired_not_awaited
-	ENTER
-		if :: kept[c] -> kept[c] = false; drop_not_last(c) :: else fi;
-		if :: ok -> drop_not_last(c); ok = false :: else fi; gp_slot[c] = 0
-	LEAVE;
+		if :: ok -> drop_not_last(c); ok = false :: else fi;
+		if :: stashed[c] -> stashed[c] = false; drop_not_last(c) :: else fi;
+		gp_slot[c] = 0;
 #else
-	ENTER
 		if
-		:: kept[c] -> kept[c] = false; assert(I2 || !ok); ok = true
+		:: stashed[c] -> stashed[c] = false; assert(I2 || !ok); ok = true
 		:: else
-		fi
+		fi;
+#endif
+		if :: listed[c] -> listed[c] = false; drop_not_last(c) :: else fi;
+		child_shutdown(c)
 	LEAVE;
+	/* The readers of the lookup. */
 	if
 	:: atomic { ok && gp_slot[c] == 0 -> MAY_SLEEP; drop_not_last(c); ok = false }
-	:: atomic { !ok -> skip }
+	:: !ok
 	fi;
-#endif
-	ENTER
-		if :: listed[c] -> listed[c] = false; drop_not_last(c) :: else fi
-	LEAVE;
-	atomic { child_shutdown(c) };
 	drop_child(c)
 }
 
-/* WorkItem for Child */
-inline child_work(c)
+/* The works of a child. */
+inline deactivation_work(c)
+{
+#ifdef MUTANT_kill_before_stage
+	percpu_ref_kill(c); assert(Kernel || ok);
+	ENTER child_kill(c) LEAVE;
+#else
+	ENTER child_kill(c) LEAVE;
+#ifndef MUTANT_not_killed
+	percpu_ref_kill(c); assert(Kernel || ok); ok = false;
+#endif
+#endif
+	drop_child(c)
+}
+
+inline shutdown_work(c) { shut_down(c) }
+
+/* ---- What a destroyer of the root does ---- */
+
+inline kill_if_closing(c)
+{
+	ENTER
+		if
+		:: phase == CLOSING && is_live(c) && (stage[c] == NEW || stage[c] == ACTIVE) ->
+			child_kill(c); ok = true
+		:: else -> ok = false
+		fi
+	LEAVE;
+	if :: ok -> percpu_ref_kill(c) :: else fi
+}
+
+inline mark_killed(c)
 {
 	if
-	:: stage[c] == DEACTIVATING ->
-#ifdef MUTANT_kill_before_stage
-		percpu_ref_kill(c); assert(Kernel || ok);
-		ENTER stage[c] = KILLED; child_kill(c) LEAVE;
+	:: atomic { !is_live(c) -> skip }
+	:: atomic { is_live(c) -> skip };
+	   ENTER
+		if
+		:: stage[c] == ACTIVE -> child_mark_killed(c); ok = true
+#ifndef MUTANT_offline_deferred_not_marked
+		:: stage[c] == OFFLINE_DEFERRED -> child_mark_killed(c); ok = true
+#endif
+#ifndef MUTANT_left_to_close
+		/* A close has come to this step, and not to the kill yet. */
+		:: stage[c] == KILLED -> ok = true
+#endif
+		:: else -> ok = false
+		fi
+	   LEAVE;
+	   if
+	   :: ok -> percpu_ref_kill(c); ok = false
+	   :: else
+	   fi
+	fi
+}
+
+/* ok: the count is to be made live again. In a root that was closing, a kill is final. */
+inline unmark_killed(c)
+{
+	ENTER
+		if
+		:: stage[c] == ACTIVE_MARKED || stage[c] == OFFLINE_DEFERRED_MARKED ->
+			if
+#ifdef MUTANT_marked_while_closing
+			:: was_closing -> ok = false
 #else
-		ENTER stage[c] = KILLED; child_kill(c) LEAVE;
-#ifndef MUTANT_not_killed
-		percpu_ref_kill(c); assert(Kernel || ok); ok = false;
+			:: was_closing -> child_kill(c); ok = false
 #endif
+			:: else -> child_resurrect(c); ok = true
+			fi
+#ifndef MUTANT_released_not_resurrected
+		:: stage[c] == RELEASE_DEFERRED_MARKED && !was_closing ->
+			child_resurrect(c); unreleased++; ok = true
 #endif
-		drop_child(c)
-	:: stage[c] == RELEASED -> shut_down(c)
-	:: else -> drop_child(c)
+		:: else -> ok = false
+		fi
+	LEAVE
+}
+
+/* The gate is held, and the dying flag clear again. */
+inline resume(c)
+{
+	if
+	:: admitted && (stage[c] == RELEASE_DEFERRED || stage[c] == RELEASE_DEFERRED_MARKED) ->
+		arc[c]++; child_release(c); call(CB_SHUTDOWN(c), c)
+	:: admitted && stage[c] == OFFLINE_DEFERRED && stashed[c] ->
+		stashed[c] = false; child_offline(c); start_deactivation(c)
+	:: else
+	fi
+}
+
+inline empty_slot(c)
+{
+	atomic {
+		if
+		:: slot[home[c]] == c -> slot[home[c]] = NONE; gp_slot[c] = reader; ok = true
+		:: else
+		fi };
+	if
+	:: ok -> ENTER stash(c) LEAVE; ok = false
+	:: else
 	fi
 }
 
 /* ---- Creation (create.rs) ---- */
 
-/* create::request */
 inline request(g)
 {
 	if
 	:: atomic { requested[g] -> skip }
 	:: atomic { !requested[g] -> requested[g] = true };
 #ifdef MUTANT_b6_request
-	   ENTER ok = admitted_request; printf("note %d asks: flag set? leaves the gate\n", _pid) LEAVE;
+	   ENTER
+		ok = admitted_request;
+		printf("note %d asks: flag set? leaves the gate\n", _pid);
+		if :: ok -> child_request(g) :: else fi
+	   LEAVE;
 	   if
-	   :: atomic { ok -> assert(I1 || !drained); child_request(g); queue_work(REQUEST(g)); ok = false }
+	   :: atomic { ok -> assert(I1 || !drained); queue_work(WORK_CREATE(g)); ok = false }
 	   :: atomic { !ok -> requested[g] = false }
 	   fi
 #else
@@ -289,7 +379,7 @@ inline request(g)
 		if
 		:: admitted_request ->
 			assert(I1 || !drained);
-			child_request(g); queue_work(REQUEST(g))
+			child_request(g); queue_work(WORK_CREATE(g))
 		:: else -> requested[g] = false
 		fi
 	   LEAVE
@@ -297,7 +387,7 @@ inline request(g)
 	fi
 }
 
-/* Request::make; c is an id that is free. */
+/* The work. c becomes an id that is free. */
 inline make(g, c)
 {
 	if
@@ -312,53 +402,34 @@ inline make(g, c)
 	atomic {
 		c = 1;
 		do
-		:: c < NC && (arc[c] > 0 || life_child[c] != T_before || callbacks & (OFF(c) | KILL(c)) ||
-			worked & CHILD_WORK(c)) -> c++
+		:: c < NC && (arc[c] > 0 || stage[c] != NEW || callbacks & CB_ANY(c) || worked & WORK_ANY(c)) -> c++
 		:: else -> break
 		od;
 #ifdef REPLAY
-		if :: c + 1 < NC && arc[c + 1] == 0 && life_child[c + 1] == T_before -> c++ :: true fi;
+		if :: c + 1 < NC && arc[c + 1] == 0 && stage[c + 1] == NEW -> c++ :: true fi;
 #endif
 		/* More children of a group than the instance has room for: this run ends here. */
 		if :: c == NC -> c = 0; goto aborted :: else fi;
-		cache[c] = true; arc[c] = 1; stage[c] = ACTIVE; condemned[c] = false;
+		cache[c] = true; arc[c] = 1;
 		home[c] = g; owner[c] = g; mode[c] = IDLE };
-	ENTER
-		if
-		:: admitted_adoption ->
-			unreleased++; undestroyed++; adopted[c] = true; listed[c] = true; arc[c]++;
-			ok = true
-		:: else -> ok = false
-		fi
-	LEAVE;
+	link(c);
 	if
-	:: !ok -> drop_child(c); atomic { cache[c] = false; goto aborted }
+	:: !ok -> drop_child(c); goto aborted
 	:: else
 	fi;
-#ifdef MUTANT_b2_published_first
 	publish(g, c);
+#ifdef MUTANT_b2_published_first
 	atomic { percpu_ref_start(c) };
 	refs[c]++;
-#else
-	atomic { percpu_ref_start(c) };
-#ifndef MUTANT_made_without_reference
-	if
-	:: atomic { is_dead(c) -> ok = false }
-	:: atomic { !is_dead(c) -> ok = true; refs[c]++ }
-	fi;
-	if :: !ok -> drop_child(c); goto aborted :: else fi;
-#endif
-	publish(g, c);
 #endif
 	if
 	:: atomic { ok -> skip };
 #ifndef MUTANT_created_while_closing
-	   condemn_if_closing(c);
+	   kill_if_closing(c);
 #endif
 	   atomic { ok = true }
 	:: atomic { !ok -> skip };
-	   ENTER stage[c] = KILLED; child_kill(c) LEAVE;
-	   percpu_ref_kill(c);
+	   give_up(c);
 	   atomic { ok = false }
 	fi;
 #ifndef MUTANT_made_without_reference
@@ -368,26 +439,38 @@ inline make(g, c)
 	if :: ok -> goto made :: else -> goto aborted fi
 }
 
-/* Groups::publish */
+/*
+ * Under Groups::while_online: the slot, the list of the group, and steps::publish, which takes the
+ * gate. A close may have killed the child already: it stays killed then.
+ */
 inline publish(g, c)
 {
-	atomic { tree == 0 ->
+#ifdef MUTANT_created_without_gate
+	atomic { TREE_LOCK;
+#else
+	atomic { tree == 0 && gate == 0 -> TREE_LOCK; GATE_LOCK;
+#endif
 		if
 #ifdef MUTANT_published_offline
 		:: slot[g] == NONE ->
 #else
 		:: online[g] && slot[g] == NONE ->
 #endif
-			assert(I8 || (online[g] && !drained && phase != DESTROYED && listed[c]));
+			assert(I8 || (online[g] && !drained && phase != OVER && listed[c]));
 			assert(I8 || phase_of[c] != P_IDLE);
 			slot[g] = c; owned[c] = true; arc[c] = arc[c] + 2; child_create(c); ok = true
 		:: else -> ok = false
-		fi }
+		fi;
+#ifndef MUTANT_created_without_gate
+		GATE_UNLOCK;
+#endif
+		TREE_UNLOCK }
 }
 
-/* ---- Groups ---- */
+/* ---- Groups (group.rs) ---- */
 
-inline take_over(g, c)
+/* steps::offline: child c goes from group g to its parent. */
+inline offline(g, c)
 {
 	if
 	:: atomic { owned[c] && owner[c] == g ->
@@ -396,7 +479,7 @@ inline take_over(g, c)
 			slot[home[c]] = NONE; gp_slot[c] = reader; ok = true
 		:: else -> ok = false
 		fi };
-		if :: ok -> offline_child(c) :: else fi;
+		if :: ok -> unpublish(c) :: else fi;
 #ifdef MUTANT_b4_owner_gone
 		skip
 #else
@@ -415,9 +498,9 @@ inline offline_group(g)
 		if :: parent[3 - g] == g -> parent[3 - g] = parent[g] :: else fi
 #endif
 	};
-	take_over(g, 1);
+	offline(g, 1);
 #if NC > 2
-	take_over(g, 2);
+	offline(g, 2);
 #endif
 	TREE_UNLOCK
 }

@@ -1,19 +1,19 @@
 #!/usr/bin/awk -f
 # SPDX-License-Identifier: GPL-2.0
 # NAME
-#     trace.awk - what a trace says of one root, for the model to follow
+#     trace.awk - the events of one root in a trace, for the model to follow
 #
 # SYNOPSIS
 #     awk -f model/trace.awk -v list=1 TRACE
-#     awk -f model/trace.awk -v only=ROOT -v transitions=FILE TRACE
+#     awk -f model/trace.awk -v only=ROOT TRACE
 #
 # DESCRIPTION
 #     With list=1 prints a line for each root that the trace shows from its creation on: its number, and
 #     how many events, children and groups it has, where a group that inherits a child counts as two more:
 #     the model that follows has all groups at the top. Else writes the macro MATCH for root ROOT, with
 #     children and groups numbered from 1 in the order in which they appear, and after it, in comments,
-#     the events. Left out is what the model begins with (root_create, group_create), and group_free:
-#     the model does not count who holds a group.
+#     the events. Left out are root_create and group_create, as the model begins after them, and group_free,
+#     as the model does not count the references of a group.
 
 function field(name,    i) {
 	for (i = 1; i <= NF; i++)
@@ -36,7 +36,7 @@ function add(root, event, x, ctx) {
 	text[root, n[root]] = $0
 }
 
-!match($0, / (child|root|group)_[a-z]+: ctx=/) { next }
+!match($0, / (child|root|group)_[a-z_]+: ctx=/) { next }
 
 {
 	event = substr($0, RSTART + 1, RLENGTH)
