@@ -4,10 +4,10 @@
 #     chart.awk - the trail of a model, as a sequence chart
 #
 # DESCRIPTION
-#     Reads what "spin -t -p" prints, and writes a line for each event and note of the model: on which
-#     of two CPUs, who, what. A process stays on its CPU while it can. Where the other one is in the
-#     middle of a softirq or an interrupt it takes turns on the free one, as a scheduler would have it.
-#     A column a process: read down to follow one, across to see what came between.
+#     Reads the output of "spin -t -p", and writes a line for each event and note of the model: the CPU,
+#     of two, the process, and the event. A process stays on its CPU while it can. Where the other CPU is in
+#     the middle of a softirq or an interrupt, it takes turns with others on the free one. Each process has
+#     a column: read down to follow it, across to see which steps came between.
 
 # The name of each process.
 match($0, /proc +[0-9]+ \([A-Za-z:]+/) {
