@@ -2,11 +2,11 @@
 
 //! As much of the `kernel` crate as `abstractions/rcu_slot.rs` uses, on top of loom.
 //!
-//! Loom lets every load return every value that the C11 memory model allows. RCU is made of a lock:
-//! it gives what a grace period gives (who is not waited for sees what came before it), and a
-//! publisher does not touch it, so it orders nothing between publication and lookup.
+//! Loom lets every load return every value that the C11 memory model allows. RCU is implemented by a
+//! lock. It gives the guarantee of a grace period (a reader that is not waited for sees the writes before
+//! it), and a publisher does not take it, so it orders nothing between publication and lookup.
 //!
-//! With a feature, `relaxed_publish`, `relaxed_load` or `no_grace_period`, something is taken away; then a
+//! Each of the features `relaxed_publish`, `relaxed_load` and `no_grace_period` removes something; then a
 //! test must fail.
 
 pub mod prelude {
@@ -48,7 +48,7 @@ pub mod bindings {
 pub mod sync {
     use core::{ops::Deref, ptr::NonNull};
 
-    /// An `Arc` that knows the kernel's `new()`.
+    /// An `Arc` with the kernel's `new()`.
     pub struct Arc<T>(loom::sync::Arc<T>);
 
     impl<T> Arc<T> {
@@ -64,7 +64,7 @@ pub mod sync {
         ///
         /// From [`into_raw`](Self::into_raw), once.
         pub unsafe fn from_raw(ptr: *const T) -> Self {
-            // SAFETY: The caller's promise.
+            // SAFETY: The caller guarantees it.
             Self(unsafe { loom::sync::Arc::from_raw(ptr) })
         }
 
@@ -98,15 +98,15 @@ pub mod sync {
         #[derive(Clone, Copy)]
         pub struct Full;
 
-        /// The kernel's `Atomic`, of the type that is needed: `Atomic<*mut T>`.
+        /// The kernel's `Atomic`, for the one type that is used: `Atomic<*mut T>`.
         ///
-        /// Made const, as there, and handed to loom when it is touched first.
+        /// Its constructor is const, as in the kernel, so the loom atomic is made at the first access.
         pub struct Atomic<P: Pointer> {
             init: P,
             inner: OnceCell<P::Atomic>,
         }
 
-        // SAFETY: Loom runs one thread at a time; what is in the cell is atomic.
+        // SAFETY: Loom runs one thread at a time, and the content of the cell is atomic.
         unsafe impl<P: Pointer> Send for Atomic<P> {}
         // SAFETY: As above.
         unsafe impl<P: Pointer> Sync for Atomic<P> {}
@@ -188,7 +188,7 @@ pub mod sync {
     pub mod rcu {
         use loom::sync::{Condvar, Mutex};
 
-        /// Readers that are there, by when they came; and how many grace periods were begun.
+        /// The readers, by the time of their `read_lock()`, and the number of grace periods that have begun.
         pub(crate) struct State {
             readers: Mutex<(u64, Vec<u64>)>,
             left: Condvar,
@@ -210,7 +210,7 @@ pub mod sync {
         }
 
         impl State {
-            /// A grace period begins: it waits for the readers that have come before.
+            /// Begins a grace period: it waits for the readers that have begun before.
             pub(crate) fn begin(&self) -> core::ffi::c_ulong {
                 let mut state = self.readers.lock().unwrap();
                 state.0 += 1;
