@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# What a person types. The module itself is described in Kbuild.
+# The targets for developers; Kbuild has the module itself.
 
 KDIR ?= /lib/modules/$(shell uname -r)/build
 
-# The kernel for demo, check and shell; scripts/kernel/kernel --list names those to be had.
+# The kernel for demo, check and shell; scripts/kernel/kernel --list names them.
 KERNEL ?= cloud-amd64
 VERSION ?= 7.3.4
 
@@ -67,26 +67,27 @@ shell:
 
 define help_text
 make            build rust_kmemcg.ko for the running kernel, or for KDIR=<build folder>
-make demo       the whole life of a cache, in a stock kernel in a virtual machine
-make check      the tests, in the same machine (SUITE="<suite> ...", TESTS="<file> ...")
-make check-all  all suites on all kernels, hostile ones too, and the mutants (SHORT=1: as CI does)
-make bench      what it costs, in instructions, against its targets (ONLY="<measurement>")
-make report     what happened in a run, as a page to look at (TORTURE_S=<seconds>, TRACE=<file>)
-make mutants    bring known bugs back, and see that a test fails (MUTANTS="<name> ...")
-make model      search a model of the protocol to the end (QUICK=1: its small instances;
-                EXPLAIN=<mutant>: what a step is for, as a chart)
-make shell      that machine with the module loaded, and a shell
-make lint       rustfmt, clippy, shellcheck, checkpatch, and our own rules (FIX=1 formats)
-make doc        the documentation of the code, in doc/ (PRIVATE=1: of what is private, too)
-make rust-analyzer  rust-project.json, from which an editor knows the crate
-make deb        a Debian package, by which DKMS builds the module for stock kernels
-make matrix     every series of Rust-enabled kernels that Debian has: does it build, load, pass?
-make upstream   the abstractions as patches for the kernel tree, in out/upstream, tried there
-make clean      remove what "make" left here
+make demo       show the whole life of a cache, in a stock kernel in a virtual machine
+make check      run the tests in the same machine (SUITE="<suite> ...", TESTS="<file> ...")
+make check-all  run all suites on all kernels, and the mutants (SHORT=1: as CI does)
+make bench      count instructions, and compare with targets (ONLY="<measurement>")
+make report     draw what happened in a run, as a page (TORTURE_S=<seconds>, TRACE=<file>)
+make mutants    bring known bugs back, and check that a test fails (MUTANTS="<name> ...")
+make model      search all states of a model of the protocol (QUICK=1: its small instances;
+                EXPLAIN=<mutant>: a chart of what goes wrong without a step)
+make shell      run a shell in that machine, with the module loaded
+make lint       run rustfmt, clippy, shellcheck, checkpatch and the rules here (FIX=1 formats)
+make doc        make the documentation of the code, in doc/ (PRIVATE=1: of private items, too)
+make rust-analyzer  make rust-project.json, which describes the crate to an editor
+make deb        make a Debian package, with which DKMS builds the module for stock kernels
+make matrix     build, load and test on every series of Rust-enabled kernels in Debian
+make upstream   make patches for the kernel tree from the abstractions, and test them there
+make clean      remove what "make" has built here
 
-VERSION=7.3.4 and KERNEL=cloud-amd64 choose the kernel: amd64, rt, debug, uml; scripts/kernel/kernel --list
-tells what each is, scripts/stock-kernel --list which versions there are. What is downloaded and
-built is kept in $$KMEMCG_CACHE, by default ~/.cache/rust-kmemcg; it may be deleted at any time.
+VERSION=7.3.4 and KERNEL=cloud-amd64 choose the kernel; others are amd64, rt, debug and uml.
+scripts/kernel/kernel --list describes them, scripts/stock-kernel --list lists the versions.
+Downloads and builds are kept in $$KMEMCG_CACHE, by default ~/.cache/rust-kmemcg, which may be
+deleted at any time.
 endef
 export help_text
 

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the programs in this folder share. Source it first; it sets errexit.
+# What the programs in the folders here share. Source it first; it sets errexit.
 
 set -euo pipefail
 export LC_ALL=C.UTF-8 PATH="$PATH:/usr/sbin:/sbin"
@@ -27,7 +27,7 @@ cache=$(cd "$cache" && pwd -P)
 [[ $cache != *[[:space:]:]* ]] || die "kbuild takes no path with a space or a colon ($cache); name another cache folder in KMEMCG_CACHE."
 export KMEMCG_CACHE=$cache
 
-# lock NAME: one run at a time. Held until this process and its children end.
+# lock NAME: one run at a time. The lock is held until this process and its children end.
 lock() {
     local fd
     exec {fd}>"$cache/lock/$1"
@@ -38,8 +38,8 @@ lock() {
 
 # ---- long steps -------------------------------------------------------------
 
-# step TEXT COMMAND…: run COMMAND, showing the seconds it takes and its last line of output. When it
-# fails, the program ends with the end of that output. COMMAND may be a function of this shell.
+# step TEXT COMMAND…: runs COMMAND and shows the seconds it takes and its last line of output. If it
+# fails, the program prints the end of that output and exits. COMMAND may be a function of this shell.
 step() {
     step_text=$1 step_begin=$SECONDS step_log=$cache/log/$self-$$
     shift
@@ -89,9 +89,9 @@ trap explain_failure EXIT
 
 # ---- the build root ---------------------------------------------------------
 
-# packages SUITE: what the root of that suite holds. The versioned names are the compilers that
-# the suite's kernels are built with. Small roots, of trixie: "model" for what searches the model,
-# "browser" for what looks at the report.
+# packages SUITE: the packages of the root of that suite. The versioned names are the compilers that
+# the suite's kernels are built with. There are two small roots of trixie: "model" has the model checkers,
+# "browser" has a browser for the test of the report.
 packages() {
     local compilers
     case $1 in
@@ -118,20 +118,20 @@ root_options() {
         --dpkgopt=path-exclude=/usr/share/{doc,man,info,locale}/'*'
 }
 
-# root_path SUITE: where the root of that suite stands, made or not.
+# root_path SUITE: the path of the root of that suite, whether it has been made or not.
 root_path() {
     local key
     key=$(root_options "$1" | sha256sum)
     echo "$cache/root/$1-${key:0:12}"
 }
 
-# Namespaces in which an ordinary user may chroot and mount. Its uid 0 is the user himself, so what
-# is written there belongs to him. Everything in it dies with the process that opened it.
+# Namespaces in which an ordinary user may chroot and mount. Their uid 0 is mapped to the user, who owns the
+# files written there. All processes in them are killed with the one that created them.
 namespaces=(unshare --mount --pid --fork)
 ((EUID == 0)) || namespaces+=(--map-root-user --map-auto)
 namespaces+=(setpriv --pdeathsig KILL)
 
-# in_root ARGS…: like the program in-root, and it dies with this shell.
+# in_root ARGS…: runs the program in-root, and kills it with this shell.
 in_root() { setpriv --pdeathsig KILL "$scripts/build/in-root" "$@"; }
 
 # root_suite SUITE: the suite of the root in which a kernel of SUITE is built.
@@ -151,7 +151,7 @@ suite_of() {
 
 # ---- the repository ---------------------------------------------------------
 
-# repository_files [PATHSPEC]...: what is there, committed or not, but for what git ignores.
+# repository_files [PATHSPEC]...: the files in the repository, committed or not, that git does not ignore.
 repository_files() {
     local file
     git -C "$repo" ls-files --cached --others --exclude-standard -- "$@" | while read -r file; do
@@ -164,7 +164,7 @@ copy_repository() {
     repository_files "${@:2}" | tar --create --directory="$repo" --files-from=- --file=- | tar --extract --directory="$1"
 }
 
-# default_suites: those of scripts/test/suites that a check runs when none is named.
+# default_suites: the suites that check runs if none is named.
 default_suites() { (cd "$scripts/test/suites" && grep -L '^# apart:' -- *); }
 
 # ---- kbuild -----------------------------------------------------------------
@@ -173,9 +173,10 @@ default_suites() { (cd "$scripts/test/suites" && grep -L '^# apart:' -- *); }
 config_value() { sed -n "s/^CONFIG_$2=\"\{0,1\}\([^\"]*\)\"\{0,1\}\$/\1/p" "$1"; }
 
 # compiler_args CONFIG: the make variables, one a line, that name the compiler which CONFIG was made for,
-# and what it must be told. User-mode Linux is linked far from its modules. And nobody takes away there what KASAN
-# has marked around the globals of a module when that is unloaded; the next one that is loaded there would be
-# reported for it. So there globals have no marks; of two such flags the last one counts.
+# and the flags that it needs. User-mode Linux is linked far from its modules, so these need the large code model.
+# It also does not clear the redzones that KASAN has poisoned around the globals of a module when that is unloaded,
+# and KASAN would report the next module that is loaded there. So globals have no redzones; of two such flags the last
+# one counts.
 compiler_args() {
     local text
     text=$(config_value "$1" CC_VERSION_TEXT)
@@ -191,7 +192,7 @@ compiler_args() {
 
 # ---- kernels ----------------------------------------------------------------
 
-# built_kernels: the names of those that built-kernel makes.
+# built_kernels: the names of the kernels that built-kernel makes.
 built_kernels() { (cd "$scripts/kernel/config" && grep -l '^# kernel:' ./*.config | sed 's|^\./||; s/\.config$//'); }
 
 is_built_kernel() { built_kernels | grep -qxF -- "$1"; }

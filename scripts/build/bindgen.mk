@@ -5,14 +5,14 @@
 #
 #   kmemcg-top    the folder of this repository, as seen from there
 #
-# Sets kmemcg-bindings: what the crate root's object must depend on.
+# Sets kmemcg-bindings: the object of the crate root must depend on it.
 
 kmemcg-bindings := $(obj)/bindings_generated.rs
 export RUST_KMEMCG_BINDINGS := $(abspath $(kmemcg-bindings))
 
 ccflags-y += -I$(kmemcg-top)/include
 
-# What gcc has and libclang does not know (the list is rust/Makefile's).
+# Flags of gcc that libclang does not know (the list of rust/Makefile).
 bindgen-skip-flags := -mno-fp-ret-in-387 -mpreferred-stack-boundary=% \
 	-mskip-rax-setup -mgeneral-regs-only -mindirect-branch=% \
 	-mindirect-branch-register -mfunction-return=% -mrecord-mcount \

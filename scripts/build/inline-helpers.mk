@@ -2,22 +2,22 @@
 #
 # How a crate root becomes an object: as kbuild does it, but with the C helpers
 # inlined, those of the kernel crate as well, where clang speaks the LLVM of
-# rustc. This is what CONFIG_RUST_INLINE_HELPERS does; that one demands a
-# kernel built by clang, but only the bitcode must be of one LLVM.
+# rustc. CONFIG_RUST_INLINE_HELPERS does the same, but needs a kernel built by
+# clang; here only the bitcode is of one LLVM.
 #
 # To be included after bindgen.mk by a Kbuild that has set
 #
 #   kmemcg-module    the name of the module; its crate root is $(kmemcg-module).rs
-#   kmemcg-helpers   the helpers' object, which stands where nothing is inlined
+#   kmemcg-helpers   the objects of the helpers, which are linked if nothing is inlined
 #
-# KMEMCG_INLINE=n switches it off.
+# KMEMCG_INLINE=n disables it.
 
 kmemcg-crate := $(obj)/$(kmemcg-module)_rs.o
 targets += $(kmemcg-module)_rs.o
 
 kmemcg-llvm := $(CONFIG_RUSTC_LLVM_MAJOR_VERSION)
 
-# What instruments code must see all of it, or none.
+# A sanitizer must instrument all of the code, or none.
 ifeq ($(KMEMCG_INLINE)$(CONFIG_UML)$(CONFIG_KASAN)$(CONFIG_KCSAN)$(CONFIG_KMSAN)$(CONFIG_CFI)$(CONFIG_LTO_CLANG)$(CONFIG_GCOV_KERNEL),)
 ifeq ($(CONFIG_X86_64)$(CONFIG_RUST_INLINE_HELPERS),y)
 kmemcg-clang := $(shell command -v clang-$(kmemcg-llvm))
@@ -27,8 +27,8 @@ endif
 
 ifneq ($(and $(kmemcg-clang),$(kmemcg-llvm-link)),)
 
-# Of gcc's flags, as for bindgen, those that clang has; those that it spells
-# otherwise; and nothing that Rust code does not have.
+# The flags of gcc that clang has too, as for bindgen; the equivalents of those
+# that clang spells in another way; none that do not apply to Rust code.
 kmemcg-flags-kept := -mfunction-return=% -mindirect-branch-cs-prefix
 kmemcg-clang-flags = \
 	$(filter-out $(filter-out $(kmemcg-flags-kept),$(bindgen-skip-flags)) \
@@ -38,7 +38,7 @@ kmemcg-clang-flags = \
 
 kmemcg-kernel-helpers := $(if $(wildcard $(srctree)/rust/helpers/helpers.c),-I$(srctree)/rust)
 
-# The configuration comes first of all, so its correction must be right behind.
+# kconfig.h is included first, so its correction must follow directly.
 kmemcg-clang-config = $(patsubst %/kconfig.h,%/kconfig.h \
 		-include $(kmemcg-top)/include/clang-config.h,$(1))
 

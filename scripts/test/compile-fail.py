@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# Called by compile-fail, which says what it does, inside the build root:
+# Called by compile-fail, which has the manual, inside the build root:
 #
 #     compile-fail.py SOURCE CRATE [--verbose] [NAME]...
 
@@ -57,7 +57,7 @@ class Compiler:
         self.scratch.mkdir()
 
     def plant(self, programs):
-        """Copies the crate, with the programs that want to be inside as modules of it."""
+        """Copies the crate, with the programs that are to be inside as modules of it."""
         copy = self.scratch / "inside"
         self.planted = [program for program in programs if "inside" in program.directives]
         for file in [self.source / "rust_kmemcg.rs", *self.source.glob("*/**/*.rs")]:
@@ -74,7 +74,7 @@ class Compiler:
                 file.write(f'\n#[cfg(any(fixed, planted = "{program.name}"))]\n')
                 file.write(f'#[path = "{program.path}"]\n')
                 file.write(f"mod {program.name.replace('-', '_')};\n")
-        # The crate takes its time: the corrected programs are compiled together.
+        # The crate is slow to compile: compile all corrected programs together.
         self.fixed = []
         if self.planted:
             self.fixed = self.compile("inside-fixed", "--cfg", "fixed", *self.crate_root())
