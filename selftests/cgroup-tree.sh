@@ -9,7 +9,8 @@
 
 leaves="a b c d e f g h i j k l m n o p q r s t u v w x"
 
-# tree CONTROLLERS OPTIONS: makes 500 cgroups, each with objects of its own cache, and removes them before the objects.
+# tree CONTROLLERS OPTIONS: makes 500 cgroups, each with objects of its own cache, and removes them before the
+# objects are freed.
 tree() {
 	echo 8192 >"$trace/buffer_size_kb"
 	put roots create r 96 $2

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=busybox disable=SC2016,SC2030,SC2031,SC2086
-# The bugs that this protocol had in Linux. Each test forces the interleaving of one with the test knobs; it must be harmless.
+# The bugs that this protocol had in Linux. Each test forces the interleaving of one bug with the test knobs; here the
+# interleaving must be harmless.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 

@@ -99,7 +99,8 @@ killed_child() {
 	await has_stage "$child" killed
 }
 
-# child_before_kill: makes r, and the child of g, whose object h is alive, and whose deactivation work is pending: the workqueue is blocked.
+# child_before_kill: makes r and the child of g, which has the object h. Its deactivation work is pending, because the
+# workqueue is blocked.
 child_before_kill() {
 	new_root
 	group_with_child g r

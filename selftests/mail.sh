@@ -14,7 +14,8 @@ exact_child() {
 	await_exact_counts
 }
 
-# request_pending GROUP: r has no object, but a request for the child of the group that waits for the blocked workqueue.
+# request_pending GROUP: makes r, with a pending request for the child of the group, but without an object. The workqueue
+# is blocked.
 request_pending() {
 	new_root
 	put groups create "$1"
