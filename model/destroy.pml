@@ -83,6 +83,10 @@ inline destroy(c)
 	   mark_killed(c);
 	   atomic { ok = false; c++ }
 	od;
+#ifndef MUTANT_left_to_close
+	/* A close has marked a count, and not killed it yet. */
+	atomic { gate == 0 && killing == 0 -> MAY_SLEEP };
+#endif
 #if !defined(MUTANT_b3_no_kill_barrier) && !defined(MUTANT_no_kill_barrier)
 	rcu_barrier();
 #endif

@@ -228,7 +228,8 @@ inline percpu_ref_kill(c)
 	if
 	:: atomic { phase_of[c] != P_LIVE -> ok = false }
 	:: atomic { phase_of[c] == P_LIVE ->
-		phase_of[c] = P_KILLING;
+		phase_of[c] = P_KILLING; };
+	   atomic {
 #ifdef MUTANT_kernel_no_grace_period
 		mode[c] = ATOMIC;
 #else

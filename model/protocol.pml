@@ -11,7 +11,7 @@
 /* ---- What the gate protects (gate.rs: Inside; child.rs: Life) ---- */
 #define phase life_root[0]
 #define stage life_child
-byte unreleased, undestroyed;
+byte unreleased, undestroyed, killing;
 bit listed[NC];			/* in Inside::children */
 bit stashed[NC];		/* the Retired of an offline child that was not deactivated */
 
@@ -277,11 +277,11 @@ inline kill_if_closing(c)
 	ENTER
 		if
 		:: phase == CLOSING && is_live(c) && (stage[c] == NEW || stage[c] == ACTIVE) ->
-			child_kill(c); ok = true
+			child_kill(c); killing++; ok = true
 		:: else -> ok = false
 		fi
 	LEAVE;
-	if :: ok -> percpu_ref_kill(c) :: else fi
+	if :: ok -> percpu_ref_kill(c); ENTER killing-- LEAVE :: else fi
 }
 
 inline mark_killed(c)
@@ -294,10 +294,6 @@ inline mark_killed(c)
 		:: stage[c] == ACTIVE -> child_mark_killed(c); ok = true
 #ifndef MUTANT_offline_deferred_not_marked
 		:: stage[c] == OFFLINE_DEFERRED -> child_mark_killed(c); ok = true
-#endif
-#ifndef MUTANT_left_to_close
-		/* A close has come to this step, and not to the kill yet. */
-		:: stage[c] == KILLED -> ok = true
 #endif
 		:: else -> ok = false
 		fi

@@ -89,6 +89,8 @@ impl Drained<'_> {
     fn destroy(self) -> Result<(), Self> {
         let root = self.0;
         root.for_each(|child| steps::mark_killed(child));
+        // A close may have been overtaken between its step and the kill.
+        root.gate.enter().wait(|inside| inside.kills() == 0);
         root.gate.kill_barrier();
 
         let mut busy = false;

@@ -42,6 +42,8 @@ pub(super) struct Inside<C> {
     unreleased: usize,
     /// How many were linked and are not destroyed yet.
     undestroyed: usize,
+    /// How many counts a close has noted as killed and is about to kill.
+    kills: usize,
 }
 
 /// The gate of a root whose caches are `C`s.
@@ -49,7 +51,7 @@ pub(super) struct Inside<C> {
 pub(super) struct Gate<C> {
     #[pin]
     inside: SpinLockIrq<Inside<C>>,
-    /// Notified when a release is deferred, and when a cache was destroyed.
+    /// Notified when a release is deferred, when a close has killed a count, and when a cache was destroyed.
     #[pin]
     changed: CondVar,
     queues: QueuesRef,
@@ -63,6 +65,7 @@ impl<C> Gate<C> {
                 children: RBTree::new(),
                 unreleased: 0,
                 undestroyed: 0,
+                kills: 0,
             }, "rust_kmemcg::gate"),
             changed <- new_condvar!("rust_kmemcg::changed"),
             queues,
@@ -208,7 +211,7 @@ impl<C> Entered<'_, C> {
         }
     }
 
-    /// Wakes whoever waits for a release or for the end of a cache.
+    /// Wakes the destroyer, who waits for one of these.
     #[inline]
     pub(super) fn notify(&self) {
         self.gate.changed.notify_all();
@@ -275,6 +278,21 @@ impl<C> Inside<C> {
     /// How many caches were linked and are not destroyed yet.
     pub(super) fn undestroyed(&self) -> usize {
         self.undestroyed
+    }
+
+    /// A close is about to kill a count.
+    pub(super) fn begin_kill(&mut self) {
+        self.kills += 1;
+    }
+
+    /// It has.
+    pub(super) fn end_kill(&mut self) {
+        self.kills -= 1;
+    }
+
+    /// How many counts a close is about to kill.
+    pub(super) fn kills(&self) -> usize {
+        self.kills
     }
 
     /// Calls `f` for some caches from number `from` on, and returns the number to go on from.

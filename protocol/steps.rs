@@ -272,8 +272,13 @@ pub(super) fn kill_if_closing(child: &Child) {
         return;
     }
     child.step(Event::child_kill, Stage::Killed, &mut gate);
+    gate.begin_kill();
     drop(gate);
     child.refs.kill();
+    // A destroyer that came meanwhile waits for this kill before it compares counts with zero.
+    let mut gate = child.root().gate.enter();
+    gate.end_kill();
+    gate.notify();
 }
 
 /// The destroyer of a root that is drained kills the count of each child that is not deactivated, since only
@@ -284,15 +289,11 @@ pub(super) fn mark_killed(child: &Child) {
     }
     let mut gate = child.root().gate.enter();
     let marked = match child.stage(&gate) {
-        Stage::Active => Some(Stage::ActiveMarked),
-        Stage::OfflineDeferred => Some(Stage::OfflineDeferredMarked),
-        // A close has come to this step, and not to the kill yet.
-        Stage::Killed => None,
+        Stage::Active => Stage::ActiveMarked,
+        Stage::OfflineDeferred => Stage::OfflineDeferredMarked,
         _ => return,
     };
-    if let Some(marked) = marked {
-        child.step(Event::child_mark_killed, marked, &mut gate);
-    }
+    child.step(Event::child_mark_killed, marked, &mut gate);
     drop(gate);
     child.refs.kill();
 }
