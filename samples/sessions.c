@@ -6,7 +6,8 @@
  *	echo close NAME >/dev/kmemcg_sessions
  *	cat /dev/kmemcg_sessions
  *
- * A cgroup may be removed while it has open sessions; its cache is destroyed after the last one is closed.
+ * A cgroup may be removed while it has open sessions; its cache is destroyed after the
+ * last one is closed.
  */
 #include <linux/delay.h>
 #include <linux/err.h>

@@ -70,7 +70,17 @@ struct handle {
 	long objects;
 };
 
-enum knob { ROOTS, GROUPS, OBJECTS, CHILDREN, STATS, CGROUPS, GRACE_PERIOD, WORKQUEUE, KNOBS };
+enum knob {
+	ROOTS,
+	GROUPS,
+	OBJECTS,
+	CHILDREN,
+	STATS,
+	CGROUPS,
+	GRACE_PERIOD,
+	WORKQUEUE,
+	KNOBS
+};
 
 struct model {
 	struct root roots[ENTRIES];
