@@ -202,7 +202,8 @@ dying_with_both_deferred() {
 	[ ! "$2" ] || put objects alloc "$2" r offline
 	killed_child released h
 	rel=$child
-	put groups create new
+	new_group new
+	new=$group
 	await_exact_counts
 	block
 	begin_destroy
@@ -242,7 +243,7 @@ handed_back() {
 		"child_rcu: ctx=$callback .* child=$off" "child_kill: .* child=$off"
 	in_order "child_defer_release: .* child=$rel" "root_busy: .* name=r" "child_release: .* child=$rel" "child_shutdown: .* child=$rel"
 	put objects alloc second r new
-	await event "child_create: .* group=[0-9]+ child=[0-9]+"
+	await event "child_create: .* group=$new child=[0-9]+"
 	await_exact_counts
 	put objects free inside $hardirq
 	await event "child_free: .* child=$off"
