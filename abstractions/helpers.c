@@ -4,6 +4,7 @@
 #include <linux/irqflags.h>
 #include <linux/jiffies.h>
 #include <linux/preempt.h>
+#include <linux/rcupdate.h>
 #include <linux/tracepoint.h>
 
 #include "helpers.h"
@@ -102,6 +103,12 @@ __rust_helper unsigned int rust_kmemcg_context(void)
 __rust_helper bool rust_kmemcg_irqs_disabled(void)
 {
 	return irqs_disabled();
+}
+
+/* A macro where the kernel has no RCU tasks. */
+__rust_helper void rust_kmemcg_synchronize_rcu_tasks(void)
+{
+	synchronize_rcu_tasks();
 }
 
 __rust_helper bool rust_kmemcg_in_module(const void *address, const struct module *module)

@@ -39,7 +39,7 @@
 //!         try_pin_init!(Session { refs <- PercpuRef::new(GFP_KERNEL) }),
 //!         GFP_KERNEL,
 //!     )?;
-//!     PercpuRef::start(&session, module.hold()?)?;
+//!     PercpuRef::start(&session, module)?;
 //!     let guard = PercpuRef::tryget_live(&*session).ok_or(ENODEV)?;
 //!     session.refs.kill();
 //!     assert!(PercpuRef::tryget_live(&*session).is_none());
@@ -50,7 +50,7 @@
 //! ```
 //!
 //! A count that was killed calls into the module once more, after a grace period or when the last
-//! reference is put. So it has a [`Hold`](unload::Hold) on the module from its start until that
+//! reference is put. So it has a hold on the module (see [`unload`]) from its start until that
 //! call has returned: who never kills a count, or forgets a guard, makes `rmmod` wait for ever.
 //!
 //! C header: [`include/linux/percpu-refcount.h`](srctree/include/linux/percpu-refcount.h)
@@ -214,15 +214,16 @@ impl<T: Release> PercpuRef<T> {
         })
     }
 
-    /// Makes an idle count live. It owns a clone of `this`, and the hold, until the release
-    /// callback.
+    /// Makes an idle count live. It owns a clone of `this`, and a hold on the module, until the
+    /// release callback.
     ///
     /// Stands on `percpu_ref_reinit()`. Context: may sleep.
     ///
     /// # Errors
     ///
-    /// `EBUSY`: the count is not idle; nothing was changed.
-    pub fn start(this: &Arc<T>, hold: unload::Hold) -> Result {
+    /// `EBUSY`: the count is not idle; nothing was changed. `ENODEV`: the module is being unloaded.
+    pub fn start(this: &Arc<T>, module: &impl unload::Source) -> Result {
+        let hold = module.take_hold(unload::Abstraction::new())?;
         let refs = this.percpu_ref();
         let starting = refs.transition(IDLE, STARTING).ok_or(EBUSY)?;
         // INVARIANT: The count owns this `Arc` and the hold from here.

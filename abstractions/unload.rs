@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Why a module cannot be unloaded while its code may still be called.
+//! Why a module is not unloaded while the types of this crate may call its code.
 //!
-//! A value whose drop waits can be forgotten: `mem::forget`, a static, a cycle of `Arc`s. What it
-//! would have waited for then calls code that is gone. So in this crate waiting in a drop is never
-//! what keeps the module: whatever has its code called by others (a workqueue, a folder of
-//! debugfs, a count that is not released yet) has a [`Hold`] as long as that can happen, and the
-//! module's [`Anchor`] waits for all of them. Where something was forgotten, `rmmod` waits for
-//! ever; it never frees code that somebody may run.
+//! A value whose drop waits can be forgotten: `mem::forget`, a static, a cycle of `Arc`s. The code
+//! that it would have waited for is then called after it was freed. So in this crate the module
+//! never depends on the wait in a drop: a value that has its code called by others (a workqueue, a
+//! folder of debugfs, a count that is not released yet) owns a hold for as long as that can happen,
+//! and the module's [`Anchor`] waits for all holds. If such a value was forgotten, `rmmod` waits for
+//! ever; it does not free code that may still run.
 //!
 //! The anchor itself cannot be forgotten, as it is pinned in the memory of the module: in the
 //! structure that `module!` keeps. What is pinned must be dropped before its memory goes; that is
@@ -15,15 +15,46 @@
 //! anchor, in that very structure, in what never drops its content: `Opaque`, `MaybeUninit`.) Its
 //! drop
 //!
-//! 1. closes: from here no hold is given out, and no RCU callback queued;
+//! 1. closes: from here no [`Handle`] gives a hold, and no RCU callback is queued;
 //! 2. waits until there is no hold;
-//! 3. waits for those who were in an RCU read-side critical section (`synchronize_rcu()`): the last
-//!    steps of who let go of the last hold in one, and those who had looked whether it is closed,
-//!    and were about to queue a callback;
-//! 4. waits for all callbacks that were queued (`rcu_barrier()`).
+//! 3. waits for RCU readers (`synchronize_rcu()`): release callbacks that dropped the last hold, and
+//!    callers that found the anchor open and were about to queue a callback;
+//! 4. waits for all callbacks that were queued (`rcu_barrier()`);
+//! 5. waits until every task that is runnable has slept or returned to user space once
+//!    (`synchronize_rcu_tasks()`).
 //!
-//! A hold protects the code of the module whose anchor gave it out, so that is the one to ask for
-//! it.
+//! # What happens after the last hold was dropped
+//!
+//! The function that drops it is code of the module, so a few instructions of the module are left:
+//! those that return to the kernel. The task can be preempted there. Step 5 waits for it, as long as
+//! it does not sleep on its way: a task that sleeps voluntarily is one that `synchronize_rcu_tasks()`
+//! considers done.
+//!
+//! Hence no code outside of `abstractions/` can own a hold. Each is inside a type that drops it as
+//! its last act: a field that is dropped last, or the last statement of a callback. A task that can
+//! do anything afterwards, sleep for instance, must be one that something else waits for: a work
+//! item of an [`OwnedQueue`](super::workqueue::OwnedQueue), which has a hold of its own; a file
+//! operation, which has a reference on the module; the exit function of the module.
+//!
+//! On a kernel that preempts, step 5 needs `CONFIG_TASKS_RCU`, which tracing, kprobes and BPF select.
+//! Where there is no such kernel option, it is another `synchronize_rcu()`: enough where nobody is
+//! preempted; on a kernel that preempts, the return path is then as unprotected as that of a C module
+//! that calls `complete()` for its exit function.
+//!
+//! # What the anchor does not wait for
+//!
+//! Code that runs without a hold. The `kernel` crate can be asked, in safe code, to call a closure of
+//! the module later, and holds nothing: `workqueue::system().try_spawn(…)`. No type of this crate is
+//! involved, so none can help; and if such a closure drops a value of this crate, a queue or the last
+//! guard of a count, that wakes the anchor like any other drop, although the closure goes on.
+//! [`Handle::try_spawn`] is the same with a hold.
+//!
+//! # Why not `try_module_get()`
+//!
+//! A reference on the module makes `rmmod` fail. A queue that the module made for itself would be
+//! dropped by the exit function only, which does not run as long as there is a reference: the module
+//! could never be unloaded. A hold makes the exit function wait instead. For code that somebody else
+//! asked for, such as a file that is open, the reference is right, and used.
 //!
 //! # Examples
 //!
@@ -51,10 +82,57 @@
 
 use crate::abstractions::{
     helpers,
-    wait_group::{Member, WaitGroup},
+    wait_group::{
+        Member,
+        WaitGroup, //
+    }, //
 };
 use core::marker::{PhantomData, PhantomPinned};
-use kernel::{prelude::*, sync::rcu, ModuleMetadata};
+use kernel::{
+    alloc::Flags,
+    prelude::*,
+    sync::rcu,
+    task::might_sleep,
+    workqueue::{
+        impl_has_work,
+        new_work,
+        Queue,
+        Work,
+        WorkItem, //
+    },
+    ModuleMetadata, //
+};
+
+/// What other code can neither name nor make, although it stands in the signature of a public trait.
+mod private {
+    /// Keeps the code of the module until it is dropped. A clone is one more.
+    ///
+    /// Its owner drops it last: see the comment of the file. Context of the drop: any but NMI.
+    #[must_use = "the module may be unloaded when it is dropped"]
+    #[derive(Clone)]
+    pub struct Hold(#[allow(dead_code)] pub(super) super::Member);
+
+    /// Shows that the caller is one of the abstractions.
+    pub struct Abstraction(pub(super) ());
+}
+
+pub(super) use private::{Abstraction, Hold};
+
+impl Abstraction {
+    pub(super) const fn new() -> Self {
+        Self(())
+    }
+}
+
+/// A value that holds can be had from: a [`Handle`], as long as the module is not being unloaded; or
+/// a value that owns one itself, such as an [`OwnedQueue`](super::workqueue::OwnedQueue), always.
+///
+/// Only the types of this crate implement it, and call its method.
+pub trait Source {
+    /// Takes a hold.
+    #[doc(hidden)]
+    fn take_hold(&self, _: Abstraction) -> Result<Hold>;
+}
 
 /// Waits, when it is dropped, until nobody calls the code of the module `M`; see the comment of
 /// this file.
@@ -98,13 +176,15 @@ impl<M: ModuleMetadata> Anchor<M> {
 impl<M: ModuleMetadata> PinnedDrop for Anchor<M> {
     fn drop(self: Pin<&mut Self>) {
         self.handle.end();
+        // SAFETY: The caller may sleep, which is all that `synchronize_rcu_tasks()` asks for.
+        unsafe { helpers::rust_kmemcg_synchronize_rcu_tasks() };
     }
 }
 
-/// Calls `f` with a handle that gives out holds until `f` returns, and then waits for all of them
-/// as the drop of an [`Anchor`] does: for tests and examples, which have no module of their own.
+/// Calls `f` with a handle that is open until `f` returns, and then waits for all holds as the drop
+/// of an [`Anchor`] does: for tests and examples, which have no module of their own.
 ///
-/// Context: may sleep.
+/// It waits for ever if `f` leaves a value that owns a hold to its caller. Context: may sleep.
 ///
 /// # Errors
 ///
@@ -113,23 +193,24 @@ impl<M: ModuleMetadata> PinnedDrop for Anchor<M> {
 /// # Examples
 ///
 /// ```
-/// use kernel::prelude::*;
+/// use kernel::{prelude::*, workqueue};
 /// use rust_kmemcg::abstractions::unload::{self, Handle};
 ///
 /// fn example() -> Result<Handle> {
 ///     let mut handle = None;
 ///     unload::scope(|module| {
 ///         handle = Some(module.clone());
-///         module.hold().map(drop)
-///     })?;
+///         module.try_spawn(workqueue::system(), GFP_KERNEL, || pr_info!("in a worker\n"))
+///     })?; // The closure has returned.
 ///     handle.ok_or(EINVAL)
 /// }
-/// # assert_eq!(example().and_then(|handle| handle.hold().map(drop)), Err(ENODEV));
+/// # assert_eq!(example().map(|handle| handle.is_closed()), Ok(true));
 /// ```
 pub fn scope(f: impl FnOnce(&Handle) -> Result) -> Result {
     let handle = Handle(WaitGroup::new()?);
     let result = f(&handle);
-    // Before this returns, to code of the same module.
+    // Not for tasks on their way out of the module: the caller is code of the module, too, which
+    // something else keeps.
     handle.end();
     result
 }
@@ -141,40 +222,99 @@ pub(super) fn is_in_module<M: ModuleMetadata, T>(place: *const T) -> bool {
     unsafe { helpers::rust_kmemcg_in_module(place.cast(), M::THIS_MODULE.as_ptr()) }
 }
 
-/// Gives out holds, as long as the [`Anchor`] that it came from exists.
+/// Gives holds to the types of this crate, as long as the [`Anchor`] that it came from exists.
 #[derive(Clone)]
 pub struct Handle(WaitGroup);
 
 impl Handle {
-    /// A hold on the module. Context: any but NMI.
+    /// Calls `f` in a worker of `queue`, which need not be of this module; the module is not unloaded
+    /// before `f` has returned.
+    ///
+    /// Equivalent to [`Queue::try_spawn`] with a hold, which is dropped last. Context: as `flags`
+    /// say.
     ///
     /// # Errors
     ///
-    /// `ENODEV`: the module is being unloaded, and its [`Anchor`] is being dropped.
-    pub fn hold(&self) -> Result<Hold> {
+    /// `ENOMEM`. `ENODEV`: the module is being unloaded, and its [`Anchor`] is being dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kernel::{prelude::*, workqueue};
+    /// use rust_kmemcg::abstractions::unload;
+    ///
+    /// fn example(module: &unload::Handle) -> Result {
+    ///     module.try_spawn(workqueue::system_long(), GFP_KERNEL, || pr_info!("may take long\n"))
+    /// }
+    /// # assert_eq!(unload::scope(example), Ok(()));
+    /// ```
+    pub fn try_spawn<F>(&self, queue: &Queue, flags: Flags, f: F) -> Result
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        let hold = self.hold()?;
+        let spawned = KBox::pin_init(
+            pin_init!(Spawned {
+                work <- new_work!("unload::Handle::try_spawn"),
+                f: Some((f, hold)),
+            }),
+            flags,
+        )?;
+        queue.enqueue(spawned);
+        Ok(())
+    }
+
+    /// Takes a hold. Context: any but NMI.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV`: the module is being unloaded.
+    pub(super) fn hold(&self) -> Result<Hold> {
         self.0.try_join().map(Hold).ok_or(ENODEV)
     }
 
-    /// Gives out no more, and waits until nobody runs by one.
+    /// Gives no more holds, and waits until there is none, and for RCU readers and callbacks.
     fn end(&self) {
+        might_sleep();
         self.0.close();
         self.0.wait();
         rcu::synchronize_rcu();
         rcu::rcu_barrier();
     }
 
-    /// Is the [`Anchor`] being dropped, or was it? If not, it waits for an RCU read-side critical
-    /// section that the caller is in. Context: any.
-    pub(super) fn is_closed(&self) -> bool {
+    /// Returns whether the [`Anchor`] is being dropped, or was. If not, it waits for an RCU read-side
+    /// critical section that the caller is in. Context: any.
+    pub fn is_closed(&self) -> bool {
         self.0.is_closed()
     }
 }
 
-/// Keeps the code of the module until it is dropped.
-///
-/// Who has one can always have another: a clone. Context of the drop: any but NMI. Whoever drops
-/// one and returns through code of the module does so in an RCU read-side critical section, or is
-/// waited for otherwise: it may be the last one.
-#[must_use = "the module may go when it is dropped"]
-#[derive(Clone)]
-pub struct Hold(#[allow(dead_code)] Member);
+impl Source for Handle {
+    fn take_hold(&self, _: Abstraction) -> Result<Hold> {
+        self.hold()
+    }
+}
+
+/// A work item that calls a closure.
+#[pin_data]
+struct Spawned<F> {
+    #[pin]
+    work: Work<Spawned<F>>,
+    f: Option<(F, Hold)>,
+}
+
+impl_has_work! { impl{F} HasWork<Self> for Spawned<F> { self.work } }
+
+impl<F: FnOnce() + Send + 'static> WorkItem for Spawned<F> {
+    type Pointer = Pin<KBox<Self>>;
+
+    fn run(mut this: Pin<KBox<Self>>) {
+        let f = this.as_mut().project().f.take();
+        drop(this);
+        if let Some((f, hold)) = f {
+            f();
+            // Nothing but the return to the workqueue follows.
+            drop(hold);
+        }
+    }
+}

@@ -2,8 +2,8 @@
 
 //! Counts users of something, and waits until there are none.
 //!
-//! The last user may go in any context (on PREEMPT_RT, where spinlocks sleep, any but a hard
-//! interrupt), and whoever waits may sleep.
+//! The last user may leave in any context (on PREEMPT_RT, where spinlocks sleep, any but a hard
+//! interrupt); waiting sleeps.
 //!
 //! # Examples
 //!
@@ -14,7 +14,7 @@
 //! fn example() -> Result {
 //!     let group = WaitGroup::new()?;
 //!     let member = group.join();
-//!     drop(member); // By anybody, anywhere.
+//!     drop(member); // In any context.
 //!     group.wait();
 //!     group.close();
 //!     assert!(group.try_join().is_none());
@@ -29,6 +29,7 @@ use kernel::{
         atomic::{Acquire, Atomic, AtomicFlag, Full, Relaxed},
         new_condvar, new_spinlock_irq, Arc, CondVar, SpinLockIrq,
     },
+    task::might_sleep,
 };
 
 /// A group of users. A clone is the same group.
@@ -37,15 +38,18 @@ pub struct WaitGroup(Arc<Shared>);
 
 /// # Invariants
 ///
-/// `members` is the number of [`Member`]s, and of those who find out that they may not be one. Its
-/// 64 bits do not wrap, however many are forgotten.
+/// `members` is the number of [`Member`]s, and of calls of [`WaitGroup::try_join`] that are about to
+/// take back what they added. It has 64 bits on every architecture, so that it does not wrap, however
+/// many members are forgotten (`mem::forget`). It becomes zero with `last` locked only.
 #[pin_data]
 struct Shared {
     closed: AtomicFlag,
     members: Atomic<u64>,
-    /// Who brings `members` to zero takes it before he tells: who waits holds it when he looks.
+    /// The last member takes this lock before it leaves; waiters hold it while they check
+    /// `members`. So no wakeup is lost, and nothing but the unlock is left to the last member when a
+    /// waiter sees zero.
     #[pin]
-    telling: SpinLockIrq<()>,
+    last: SpinLockIrq<()>,
     #[pin]
     none: CondVar,
 }
@@ -61,14 +65,14 @@ impl WaitGroup {
             pin_init!(Shared {
                 closed: AtomicFlag::new(false),
                 members: Atomic::new(0),
-                telling <- new_spinlock_irq!((), "WaitGroup::telling"),
+                last <- new_spinlock_irq!((), "WaitGroup::last"),
                 none <- new_condvar!("WaitGroup::none"),
             }),
             GFP_KERNEL,
         )?))
     }
 
-    /// A new member, whether or not the group is closed. Context: any.
+    /// Adds a member, whether or not the group is closed. Context: any.
     #[inline]
     pub fn join(&self) -> Member {
         // INVARIANT: This is the member.
@@ -76,39 +80,41 @@ impl WaitGroup {
         Member(self.clone())
     }
 
-    /// A new member, unless the group is closed. Context: any but NMI.
+    /// Adds a member, unless the group is closed. Context: any but NMI.
     pub fn try_join(&self) -> Option<Member> {
-        // Both this and `close()` first write what the other one reads then: one of them sees
-        // the other.
+        // This and `close()` each write before they read what the other one writes: at least one of
+        // them sees the other.
         self.0.members.fetch_add(1, Full);
-        // INVARIANT: This is the member; where it may not be one, its drop takes it back.
+        // INVARIANT: This is the member. If the group is closed, its drop takes it back.
         let member = Member(self.clone());
         (!self.is_closed()).then_some(member)
     }
 
-    /// Refuses, from here on, who [tries to join](Self::try_join). Context: any.
+    /// Makes [`try_join`](Self::try_join) fail from here on. Context: any.
     pub fn close(&self) {
         self.0.closed.xchg(true, Full);
     }
 
-    /// Was it closed? Context: any.
+    /// Returns whether the group was closed. Context: any.
     #[inline]
     pub fn is_closed(&self) -> bool {
         self.0.closed.load(Acquire)
     }
 
-    /// Waits until there is no member. Context: may sleep.
+    /// Waits until there is no member: for ever, if one was forgotten. Context: may sleep.
     pub fn wait(&self) {
-        let mut telling = self.0.telling.lock();
+        might_sleep();
+        let mut last = self.0.last.lock();
         while self.0.members.load(Acquire) != 0 {
-            self.0.none.wait(&mut telling);
+            self.0.none.wait(&mut last);
         }
     }
 }
 
 /// A member of a [`WaitGroup`], until it is dropped. A clone is one more.
 ///
-/// Context of the drop: any but NMI.
+/// One that is forgotten (`mem::forget`) stays a member. Context of the drop: any but NMI.
+#[must_use = "dropping it leaves the group"]
 pub struct Member(WaitGroup);
 
 impl Clone for Member {
@@ -118,11 +124,18 @@ impl Clone for Member {
 }
 
 impl Drop for Member {
-    #[inline]
+    /// As `refcount_dec_and_lock()`.
     fn drop(&mut self) {
         let shared = &self.0 .0;
+        let mut members = shared.members.load(Relaxed);
+        while members > 1 {
+            match shared.members.cmpxchg(members, members - 1, Full) {
+                Ok(_) => return,
+                Err(now) => members = now,
+            }
+        }
+        let _last = shared.last.lock();
         if shared.members.fetch_sub(1, Full) == 1 {
-            let _telling = shared.telling.lock();
             shared.none.notify_all();
         }
     }

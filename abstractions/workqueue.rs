@@ -132,8 +132,8 @@ pub struct OwnedQueue {
     ptr: NonNull<bindings::workqueue_struct>,
     options: Options,
     delayed: WaitGroup,
-    /// The items are code of the module.
-    _hold: unload::Hold,
+    /// The items are code of the module. Dropped last.
+    hold: unload::Hold,
 }
 
 // SAFETY: A workqueue may be used and destroyed from any thread.
@@ -173,7 +173,7 @@ impl OwnedQueue {
             ptr: NonNull::new(ptr).ok_or(ENOMEM)?,
             options,
             delayed,
-            _hold: hold,
+            hold,
         })
     }
 
@@ -269,6 +269,13 @@ impl OwnedQueue {
         // A new item is not queued yet, so this queues it.
         let _ = self.as_queue().enqueue_delayed(item.clone(), delay);
         Ok(DelayedItem(item))
+    }
+}
+
+impl unload::Source for OwnedQueue {
+    /// Does not fail.
+    fn take_hold(&self, _: unload::Abstraction) -> Result<unload::Hold> {
+        Ok(self.hold.clone())
     }
 }
 

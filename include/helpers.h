@@ -39,6 +39,8 @@ void rust_kmemcg_preempt_enable(void);
  */
 bool rust_kmemcg_in_module(const void *address, const struct module *module);
 
+void rust_kmemcg_synchronize_rcu_tasks(void);
+
 struct tracepoint;
 int rust_kmemcg_tracepoint_probe_register_may_exist(struct tracepoint *tp,
 						    void *probe, void *data);

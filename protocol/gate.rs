@@ -114,8 +114,8 @@ impl<C> Gate<C> {
         self.queues.barrier();
     }
 
-    /// A hold on the module, for a child.
-    pub(super) fn hold(&self) -> unload::Hold {
+    /// From where the count of a child gets its hold on the module, which cannot fail.
+    pub(super) fn hold(&self) -> &impl unload::Source {
         self.queues.hold()
     }
 }

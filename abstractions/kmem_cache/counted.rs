@@ -30,7 +30,7 @@
 //! Why no object can be alive in step 5: each holds a reference, so the count was not zero, so
 //! step 4 did not happen. Why step 5 happens once: the count owned one `Arc`, and step 4 took it.
 //!
-//! Why the code of all this is still there: the count has a [`Hold`](unload::Hold) on the module
+//! Why the code of all this is still there: the count has a hold on the module (see [`unload`])
 //! until step 4 has returned, and the worker's queue, which belongs to a [`Reaper`], has another
 //! one. Dropping the reaper waits until the last of its caches is destroyed and the work that did
 //! it has returned; and one that is never dropped keeps the module.
@@ -158,7 +158,7 @@ impl<T: Send + 'static> CountedCache<T> {
             }),
             GFP_KERNEL,
         )?;
-        PercpuRef::start(&counted, reaper.0.hold.clone())?;
+        PercpuRef::start(&counted, &reaper.0.queue)?;
         // INVARIANT: Live from here; and of the two `Arc`s the count's is left below.
         let guard = PercpuRef::tryget_live(&*counted).ok_or(ENODEV)?;
         Ok(Self(Hold(guard)))
@@ -226,7 +226,6 @@ struct Shared {
     queue: OwnedQueue,
     /// One member for each cache.
     caches: WaitGroup,
-    hold: unload::Hold,
 }
 
 impl Reaper {
@@ -240,7 +239,6 @@ impl Reaper {
         let shared = Shared {
             queue: OwnedQueue::new(name, options, module)?,
             caches: WaitGroup::new()?,
-            hold: module.hold()?,
         };
         Ok(Self(Arc::new(shared, GFP_KERNEL)?))
     }

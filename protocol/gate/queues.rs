@@ -31,8 +31,6 @@ const MAX_ACTIVE: u32 = 16;
 pub(in crate::protocol) struct Queues {
     works: OwnedQueue,
     callbacks: Callbacks,
-    /// Children clone this one, which cannot fail.
-    hold: unload::Hold,
     blocked: AtomicFlag,
     /// One member for each [`QueuesRef`].
     users: WaitGroup,
@@ -47,7 +45,6 @@ impl Queues {
                 module,
             )?,
             callbacks: Callbacks::new(module),
-            hold: module.hold()?,
             blocked: AtomicFlag::new(false),
             users: WaitGroup::new()?,
         })
@@ -75,8 +72,8 @@ impl Queues {
         rcu::synchronize_rcu();
     }
 
-    pub(super) fn hold(&self) -> unload::Hold {
-        self.hold.clone()
+    pub(super) fn hold(&self) -> &impl unload::Source {
+        &self.works
     }
 
     /// Waits for the callbacks that are queued now. Context: may sleep.

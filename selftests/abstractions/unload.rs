@@ -13,7 +13,7 @@ use crate::{
         workqueue::{Options, OwnedQueue},
     },
     impl_has_percpu_ref, impl_has_rcu_head,
-    support::{eventually, stays_false, Bell, Counter, HeldGracePeriod},
+    support::{eventually, spin_until, stays_false, Bell, Counter, HeldGracePeriod},
     RustKmemcgTest,
 };
 use core::{cell::UnsafeCell, mem::MaybeUninit};
@@ -23,11 +23,15 @@ use kernel::{
         atomic::{Acquire, AtomicFlag, Full, Release as Released},
         Arc,
     },
+    time::Delta,
+    workqueue,
 };
 
 tests! { "unload":
     anchor_elsewhere_is_einval,
     drop_waits_for_the_last_hold,
+    drop_waits_for_a_task_on_its_way_out,
+    drop_waits_for_a_closure_on_a_queue_of_the_system,
     nothing_after_the_close,
     hold_gives_another_after_the_close,
     queue_keeps_the_module,
@@ -90,7 +94,7 @@ impl Second {
             drop(self);
             end.add();
         })?;
-        if !eventually(|| handle.hold().is_err()) {
+        if !eventually(|| handle.is_closed()) {
             return Err(ETIMEDOUT);
         }
         Ok(Unloading {
@@ -154,16 +158,21 @@ fn anchor_elsewhere_is_einval() -> Result {
     Ok(())
 }
 
-/// Whoever has it, in whatever order they go.
+/// A value that owns a hold, and can be dropped wherever a task may sleep.
+fn held(module: &Handle) -> Result<OwnedQueue> {
+    OwnedQueue::new(c"kmemcg_test_held", Options::unbound(), module)
+}
+
+/// Whichever value owns it, in whatever order they are dropped.
 fn drop_waits_for_the_last_hold() -> Result {
     let queue = OwnedQueue::new(c"kmemcg_test_hold", Options::unbound(), crate::handle()?)?;
     let second = Second::new()?;
     let handle = second.handle();
-    let (first, last) = (handle.hold()?, handle.hold()?);
+    let (first, last) = (held(&handle)?, held(&handle)?);
     DROPS.set(0);
     queue.try_spawn(GFP_KERNEL, move || {
         // Long after the drop of the anchor has begun.
-        eventually(|| handle.hold().is_err());
+        eventually(|| handle.is_closed());
         drop(first);
         stays_false(|| false);
         DROPS.add();
@@ -174,11 +183,54 @@ fn drop_waits_for_the_last_hold() -> Result {
     Ok(())
 }
 
+/// A task that has dropped the last hold is still in code of the module until it returns. Here it
+/// stays there for as long as it takes without sleeping: no RCU reader, and no hold.
+fn drop_waits_for_a_task_on_its_way_out() -> Result {
+    let queue = OwnedQueue::new(c"kmemcg_test_out", Options::unbound(), crate::handle()?)?;
+    let second = Second::new()?;
+    let last = held(&second.handle())?;
+    let unloading = second.unload()?;
+    let early = Arc::new(Counter::new(), GFP_KERNEL)?;
+    let (done, seen) = (unloading.done.clone(), early.clone());
+    queue.try_spawn(GFP_KERNEL, move || {
+        drop(last);
+        // Many times the wait for readers and callbacks.
+        if spin_until(|| done.get() != 0, Delta::from_millis(500)) {
+            seen.add();
+        }
+    })?;
+    queue.flush();
+    check!(unloading.ends());
+    check_eq!(early.get(), 0);
+    Ok(())
+}
+
+/// The closure sleeps, and nothing but the handle knows of it.
+fn drop_waits_for_a_closure_on_a_queue_of_the_system() -> Result {
+    let second = Second::new()?;
+    let handle = second.handle();
+    let end = Arc::new(Counter::new(), GFP_KERNEL)?;
+    let (until, closed) = (end.clone(), handle.clone());
+    DROPS.set(0);
+    handle.try_spawn(workqueue::system_long(), GFP_KERNEL, move || {
+        eventually(|| until.get() != 0 && closed.is_closed());
+        stays_false(|| false);
+        DROPS.add();
+    })?;
+    let unloading = second.unload()?;
+    check!(unloading.waits());
+    check_eq!(DROPS.get(), 0);
+    end.set(1);
+    check!(unloading.ends());
+    check_eq!(DROPS.get(), 1);
+    Ok(())
+}
+
 /// Whatever needs a hold, while the anchor waits and when it is gone.
 fn nothing_after_the_close() -> Result {
     let second = Second::new()?;
     let handle = second.handle();
-    let hold = handle.hold()?;
+    let hold = held(&handle)?;
     let unloading = second.unload()?;
     let while_it_waits = nothing_can_be_had(&handle).and_then(|()| {
         check!(unloading.waits());
@@ -191,7 +243,11 @@ fn nothing_after_the_close() -> Result {
 }
 
 fn nothing_can_be_had(handle: &Handle) -> Result {
-    check_err!(handle.hold(), ENODEV);
+    check_err!(PercpuRef::start(&session()?, handle), ENODEV);
+    check_err!(
+        handle.try_spawn(workqueue::system(), GFP_KERNEL, || ()),
+        ENODEV
+    );
     check_err!(
         OwnedQueue::new(c"kmemcg_test_late", Options::unbound(), handle),
         ENODEV
@@ -202,15 +258,16 @@ fn nothing_can_be_had(handle: &Handle) -> Result {
     Ok(())
 }
 
-/// That is how who has one can start a count again, and cannot fail.
+/// So the owner of a queue can start a count at any time.
 fn hold_gives_another_after_the_close() -> Result {
     let second = Second::new()?;
-    let hold = second.handle().hold()?;
+    let queue = held(&second.handle())?;
     let unloading = second.unload()?;
-    let another = hold.clone();
-    drop(hold);
+    let session = session()?;
+    PercpuRef::start(&session, &queue)?;
+    drop(queue);
     check!(unloading.waits());
-    drop(another);
+    check!(session.refs.kill());
     check!(unloading.ends());
     Ok(())
 }
@@ -286,7 +343,7 @@ fn session() -> Result<Arc<Session>> {
 fn killed_count_keeps_the_module() -> Result {
     let second = Second::new()?;
     let session = session()?;
-    PercpuRef::start(&session, second.handle().hold()?)?;
+    PercpuRef::start(&session, &second.handle())?;
     let held = HeldGracePeriod::new()?;
     check!(session.refs.kill());
     drop(session);
@@ -304,7 +361,7 @@ fn killed_count_keeps_the_module() -> Result {
 fn live_count_keeps_the_module() -> Result {
     let second = Second::new()?;
     let session = session()?;
-    PercpuRef::start(&session, second.handle().hold()?)?;
+    PercpuRef::start(&session, &second.handle())?;
     let guard = PercpuRef::tryget_live(&*session).ok_or(ENODEV)?;
     let unloading = second.unload()?;
     check!(unloading.waits());
@@ -324,7 +381,7 @@ fn busy_start_gives_its_hold_up() -> Result {
     let (one, other) = (crate::hold()?, Second::new()?);
     let session = session()?;
     PercpuRef::start(&session, one)?;
-    check_err!(PercpuRef::start(&session, other.handle().hold()?), EBUSY);
+    check_err!(PercpuRef::start(&session, &other.handle()), EBUSY);
     drop(other);
     check!(session.refs.kill());
     Ok(())

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A count whose release runs code of the module has a hold on it. Only the module's anchor, which
-//! waits for them, gives out holds.
+//! A count whose release runs code of the module has a hold on it. Holds come from the module's
+//! anchor, which waits for them, and from nowhere else.
 
 use kernel::{prelude::*, sync::Arc};
 use rust_kmemcg::{
@@ -21,11 +21,21 @@ impl Release for Session {
     fn release(_this: Arc<Self>) {}
 }
 
+#[cfg(not(fixed))]
+pub struct Forged(WaitGroup);
+
+#[cfg(not(fixed))]
+impl unload::Source for Forged {
+    //~? ERROR E0603 `Hold` is private
+    //~v ERROR E0603 `Abstraction` is private
+    fn take_hold(&self, _: unload::Abstraction) -> Result<unload::Hold> {
+        Ok(unload::Hold(self.0.join())) //~ ERROR E0603 tuple struct constructor `Hold` is private
+    }
+}
+
 pub fn example(session: &Arc<Session>, module: &unload::Handle) -> Result {
-    let group = WaitGroup::new()?;
+    let _ = WaitGroup::new()?;
     #[cfg(not(fixed))]
-    let hold = unload::Hold(group.join()); //~ ERROR E0603 tuple struct constructor `Hold` is private
-    #[cfg(fixed)]
-    let (_, hold) = (group, module.hold()?);
-    PercpuRef::start(session, hold)
+    let module = &Forged(WaitGroup::new()?);
+    PercpuRef::start(session, module)
 }
