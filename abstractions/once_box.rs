@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A box that is filled once, by whoever comes first, and read in one load.
+//! A box that is filled once, by the first caller, and read in one load.
 //!
 //! The in-tree `SetOnce` keeps a state beside its value, as that may be of any type; here the null
 //! pointer is the state.
@@ -40,7 +40,7 @@ pub struct OnceBox<T> {
 
 // SAFETY: Owns a `T`.
 unsafe impl<T: Send> Send for OnceBox<T> {}
-// SAFETY: Shares a `T`, and takes one from any thread.
+// SAFETY: Shares a `T`, and accepts one from any thread, which this drops.
 unsafe impl<T: Send + Sync> Sync for OnceBox<T> {}
 
 impl<T> OnceBox<T> {
@@ -53,20 +53,22 @@ impl<T> OnceBox<T> {
         }
     }
 
-    /// What is there. Context: any.
+    /// Returns the value, once there is one. Context: any.
     #[inline]
     pub fn get(&self) -> Option<&T> {
-        // SAFETY: Null, or owned, and not replaced as long as `self` is borrowed.
+        // SAFETY: Null, or from `KBox::into_raw()` and owned, by the type invariants; not replaced or
+        // dropped while `self` is borrowed.
         unsafe { self.ptr.load(Acquire).as_ref() }
     }
 
-    /// Fills the place, unless it is filled; tells whether it did. What does not fit is dropped.
+    /// Fills the place, unless it is filled, and returns whether it did. A box that is refused is
+    /// dropped.
     pub fn populate(&self, value: KBox<T>) -> bool {
         let new = KBox::into_raw(value);
         // INVARIANT: Where the exchange succeeds the place owns the box.
         let populated = self.ptr.cmpxchg(ptr::null_mut(), new, Full).is_ok();
         if !populated {
-            // SAFETY: From `into_raw()` above; the place did not take it.
+            // SAFETY: From `KBox::into_raw()` above; the place did not take it.
             drop(unsafe { KBox::from_raw(new) });
         }
         populated
@@ -83,7 +85,7 @@ impl<T> Drop for OnceBox<T> {
     fn drop(&mut self) {
         let value = self.ptr.load(Acquire);
         if !value.is_null() {
-            // SAFETY: Owned, and not used again.
+            // SAFETY: From `KBox::into_raw()`, and owned, by the type invariants; not used again.
             drop(unsafe { KBox::from_raw(value) });
         }
     }

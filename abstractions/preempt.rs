@@ -7,6 +7,15 @@
 //! instructions; where they cannot, both are nothing. So it is for the few instructions of a
 //! lookup.
 //!
+//! The region is a closure. A guard for the caller to drop could be forgotten instead: preemption
+//! would stay disabled, and with enough forgotten guards the count of them would overflow into that
+//! of the softirqs; and a reference on a forgotten guard would pass for a read-side critical section
+//! that never ends.
+//!
+//! The closure must not sleep, and no type says so. If it sleeps, the scheduler reports "scheduling
+//! while atomic" (on every kernel that counts; on the others `CONFIG_DEBUG_ATOMIC_SLEEP` does), and
+//! the region has ended for RCU: what was loaded before may be freed.
+//!
 //! # Examples
 //!
 //! ```
@@ -14,8 +23,7 @@
 //! use rust_kmemcg::abstractions::{preempt, rcu_slot::RcuSlot};
 //!
 //! fn answer(slot: &RcuSlot<u64>) -> Option<u64> {
-//!     let guard = preempt::disable();
-//!     slot.load(&guard).copied()
+//!     preempt::with(|guard| slot.load(guard).copied())
 //! }
 //! # assert_eq!(answer(&RcuSlot::new()), None);
 //! ```
@@ -25,7 +33,7 @@
 use crate::abstractions::{helpers, rcu_slot::Reader};
 use kernel::types::NotThreadSafe;
 
-/// Preemption is disabled until this is dropped. The code must not sleep.
+/// Evidence that preemption is disabled.
 ///
 /// # Invariants
 ///
@@ -33,23 +41,33 @@ use kernel::types::NotThreadSafe;
 #[must_use = "dropping it enables preemption"]
 pub struct Guard(NotThreadSafe);
 
-/// Disables preemption. Context: any.
-#[inline]
-pub fn disable() -> Guard {
-    // SAFETY: May be called anywhere; the guard, which does not leave this task, undoes it.
+/// Calls `f` with preemption disabled. Context: any; `f` must not sleep.
+///
+/// Equivalent to `guard(preempt)()` in C.
+#[inline(always)]
+pub fn with<R>(f: impl FnOnce(&Guard) -> R) -> R {
+    f(&disable())
+}
+
+/// Disables preemption, for callers that do not give the guard away.
+#[inline(always)]
+pub(super) fn disable() -> Guard {
+    // SAFETY: `preempt_disable()` may be called in any context. It is undone in this task, by the drop
+    // of the guard, which is not `Send`.
     unsafe { helpers::rust_kmemcg_preempt_disable() };
-    // INVARIANT: That was it.
+    // INVARIANT: That was the call.
     Guard(NotThreadSafe)
 }
 
 impl Drop for Guard {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: Undoes the one that the guard stands for.
+        // SAFETY: `preempt_enable()` pairs with the `preempt_disable()` of the type invariants.
         unsafe { helpers::rust_kmemcg_preempt_enable() };
     }
 }
 
-// SAFETY: A grace period waits for regions with preemption disabled, on every kernel: its flavours
-// are one.
+// SAFETY: `synchronize_rcu()` and `call_rcu()` wait for regions with preemption disabled, on every
+// kernel (the flavours of RCU were consolidated). Code outside of `abstractions/` has a guard by
+// reference only, for as long as a closure runs.
 unsafe impl Reader for Guard {}

@@ -4,13 +4,13 @@
 //!
 //! The keys are numbers. The number of buckets is fixed, and each is a list: with at most as many
 //! entries as buckets a search is two loads and a comparison. Writers take a spinlock, in any
-//! context. What they remove is dropped after a grace period, in an RCU callback.
+//! context. A value that they remove is dropped after a grace period, in an RCU callback.
 //!
 //! # Examples
 //!
 //! ```
-//! use kernel::{prelude::*, sync::rcu};
-//! use rust_kmemcg::abstractions::{call_rcu::Callbacks, rcu_hash::*};
+//! use kernel::prelude::*;
+//! use rust_kmemcg::abstractions::{call_rcu::Callbacks, rcu_hash::*, rcu_slot};
 //!
 //! fn example(callbacks: &Callbacks) -> Result {
 //!     let hash = KBox::pin_init(RcuHash::new(10, callbacks), GFP_KERNEL)?;
@@ -18,9 +18,11 @@
 //!     let mut writer = hash.lock();
 //!     writer.insert(memory.into_entry(42, "answer")).map_err(|_| EEXIST)?;
 //!     drop(writer);
-//!     let guard = rcu::read_lock();
-//!     assert_eq!(hash.get(42, &guard), Some(&"answer"));
-//!     assert!(hash.lock().remove(42)); // Dropped after `guard`.
+//!     rcu_slot::read(|reader| {
+//!         let found = hash.get(42, reader);
+//!         assert!(hash.lock().remove(42)); // Dropped after a grace period, so after this closure.
+//!         assert_eq!(found, Some(&"answer"));
+//!     });
 //!     Ok(())
 //! }
 //! ```
@@ -59,9 +61,10 @@ pub struct Entry<T> {
 
 impl_has_rcu_head! { impl{T} HasRcuHead for Entry<T> { self.rcu } }
 
-// SAFETY: Owns a `T`; the link is used by the table only, which asks for more.
+// SAFETY: Owns a `T`. The link is used by the table only, which requires `T: Send + Sync`.
 unsafe impl<T: Send> Send for Entry<T> {}
-// SAFETY: As above; shared access gives shared access to the `T`.
+// SAFETY: Gives shared access to the `T`. The link is used by the table only, which requires
+// `T: Send + Sync`.
 unsafe impl<T: Sync> Sync for Entry<T> {}
 
 impl<T: Send + Sync + 'static> RcuCallback for Entry<T> {
@@ -72,7 +75,7 @@ impl<T: Send + Sync + 'static> RcuCallback for Entry<T> {
     }
 }
 
-/// Memory for an entry: so that nothing can fail where a lock is held.
+/// Memory for an entry, so that no allocation is needed while a lock is held.
 pub struct Reservation<T>(KBox<MaybeUninit<Entry<T>>>);
 
 impl<T> Reservation<T> {
@@ -117,7 +120,7 @@ pub struct RcuHash<T: Send + Sync + 'static> {
 
 // SAFETY: Owns `T`s, shares them with readers, and drops them on any CPU.
 unsafe impl<T: Send + Sync + 'static> Send for RcuHash<T> {}
-// SAFETY: As above; links are atomic.
+// SAFETY: Shares `T`s with readers, by links that are atomic, and drops them on any CPU.
 unsafe impl<T: Send + Sync + 'static> Sync for RcuHash<T> {}
 
 impl<T: Send + Sync + 'static> RcuHash<T> {
@@ -147,21 +150,23 @@ impl<T: Send + Sync + 'static> RcuHash<T> {
         })
     }
 
-    /// Finds a value. Context: any; what it returns lives as long as the read-side critical section.
+    /// Finds a value. Context: any; the result can be used until the end of the read-side critical
+    /// section.
     #[inline]
     pub fn get<'a>(&'a self, key: u64, _reader: &'a impl Reader) -> Option<&'a T> {
-        // SAFETY: `_reader` holds every grace period open that an entry waits for.
+        // SAFETY: As long as the result is used, `_reader` holds every grace period open.
         unsafe { self.search(key) }
     }
 
     /// # Safety
     ///
-    /// While the result is used no grace period ends that begins meanwhile, or `count` is locked.
+    /// While the result is used, no grace period ends that begins meanwhile, or `count` is locked.
     #[inline]
     unsafe fn search(&self, key: u64) -> Option<&T> {
         let mut link = self.head(key);
-        // SAFETY: Null or an entry, by the type invariants. If it is removed meanwhile, it stays
-        // for a grace period, and so does what it links to, says the caller.
+        // SAFETY: Null or an entry, by the type invariants. If it is removed meanwhile, it is freed
+        // after a grace period, and so is every entry that it links to; the caller guarantees that
+        // this does not end, or that nothing is removed.
         while let Some(entry) = unsafe { link.load(Acquire).as_ref() } {
             if entry.key == key {
                 return Some(&entry.value);
@@ -171,12 +176,13 @@ impl<T: Send + Sync + 'static> RcuHash<T> {
         None
     }
 
-    /// The head of the list that a key belongs to, as `hash_64()` says.
+    /// The head of the list that a key belongs to, by `hash_64()`.
     #[inline]
     fn head(&self, key: u64) -> &Link<T> {
         const GOLDEN_RATIO_64: u64 = 0x61c8_8646_80b5_83eb;
         let bucket = key.wrapping_mul(GOLDEN_RATIO_64).wrapping_shr(self.shift) as usize;
-        // SAFETY: By the type invariants there are as many heads as `shift` leaves numbers.
+        // SAFETY: The bucket is less than `1 << (64 - shift)`, which is the number of heads, by the
+        // type invariants.
         unsafe { self.heads.get_unchecked(bucket) }
     }
 
@@ -195,8 +201,9 @@ impl<T: Send + Sync + 'static> PinnedDrop for RcuHash<T> {
         for head in self.heads.iter() {
             let mut next = head.load(Acquire);
             while !next.is_null() {
-                // SAFETY: An entry of ours, by the type invariants. No reader and no writer: both
-                // borrow the table as long as they use what they found.
+                // SAFETY: From `KBox::into_raw()` in `insert()`, and owned by the table, by the type
+                // invariants. There is no reader and no writer: both borrow the table for as long as
+                // they use what they found.
                 let entry = unsafe { KBox::into_pin(KBox::from_raw(next)) };
                 next = entry.next.load(Acquire);
             }
@@ -211,19 +218,19 @@ pub struct Writer<'a, T: Send + Sync + 'static> {
 }
 
 impl<T: Send + Sync + 'static> Writer<'_, T> {
-    /// How many entries there are.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
         *self.count
     }
 
-    /// Are there none?
+    /// Returns whether there is no entry.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Finds a value.
     pub fn get(&self, key: u64) -> Option<&T> {
-        // SAFETY: The lock is held as long as the result is used: both borrow `self`.
+        // SAFETY: `count` is locked as long as the result is used: both borrow `self`.
         unsafe { self.hash.search(key) }
     }
 
@@ -231,7 +238,7 @@ impl<T: Send + Sync + 'static> Writer<'_, T> {
     ///
     /// # Errors
     ///
-    /// Gives it back where its key is in use.
+    /// Gives it back if its key is in use.
     pub fn insert(&mut self, entry: Pin<KBox<Entry<T>>>) -> Result<(), Pin<KBox<Entry<T>>>> {
         let key = entry.key;
         let head = self.hash.head(key);
@@ -239,15 +246,15 @@ impl<T: Send + Sync + 'static> Writer<'_, T> {
             return Err(entry);
         }
         entry.next.store(head.load(Relaxed), Relaxed);
-        // SAFETY: Nobody moves the entry before it is a pinned box again.
+        // SAFETY: The entry is not moved before it is a pinned box again.
         let entry = KBox::into_raw(unsafe { Pin::into_inner_unchecked(entry) });
-        // INVARIANT: The table owns it. The release makes it whole for who loads the link.
+        // INVARIANT: The table owns it. The release pairs with the acquire of `search()`.
         head.store(entry, Release);
         *self.count += 1;
         Ok(())
     }
 
-    /// Removes an entry, and tells whether there was one. Its value is dropped after a grace period.
+    /// Removes an entry, and returns whether there was one. Its value is dropped after a grace period.
     pub fn remove(&mut self, key: u64) -> bool {
         let mut link = self.hash.head(key);
         loop {
@@ -260,14 +267,14 @@ impl<T: Send + Sync + 'static> Writer<'_, T> {
                 link = &entry.next;
                 continue;
             }
-            // Who stands on the entry goes on from there: its own link stays.
+            // A reader at this entry goes on from there: the link of the entry stays.
             link.store(entry.next.load(Relaxed), Release);
             *self.count -= 1;
-            // SAFETY: From `insert()`; the table has given it up.
+            // SAFETY: From `KBox::into_raw()` in `insert()`; the table has given it up.
             let entry = unsafe { KBox::into_pin(KBox::from_raw(ptr)) };
             if let Err(entry) = self.hash.callbacks.call(entry) {
-                // The module's anchor is gone before the table that queues through it: then
-                // nobody can wait here, and readers may look at it.
+                // Only if the module's anchor was dropped before the table. Readers may use the
+                // entry, and there is no way to wait for them here: leak it.
                 kernel::warn_on!(true);
                 core::mem::forget(entry);
             }

@@ -2,26 +2,31 @@
 
 //! A place for an [`Arc`] that readers follow under RCU, without a lock and without writing.
 //!
-//! [`RcuSlot::publish`] and [`RcuSlot::load`] are the two halves of publish/subscribe: who loads
-//! sees a fully initialised `T` or none. What [`RcuSlot::take`] removes may still be in the hands
-//! of readers; it is [`Retired`] until a grace period has passed, and the type lets nobody drop it
-//! earlier.
+//! [`RcuSlot::publish`] and [`RcuSlot::load`] are the two halves of publish/subscribe: a reader
+//! sees a fully initialised `T` or none. What [`RcuSlot::take`] removes may still be used by
+//! readers; it is [`Retired`] until a grace period has passed, and cannot be dropped earlier.
 //!
-//! As with everything that waits for a grace period: who sleeps in his own read-side critical
-//! section, on a kernel without `CONFIG_PREEMPT_RCU`, ends it.
+//! # Readers
+//!
+//! A reader is a closure: [`read`], or [`preempt::with`](super::preempt::with). The in-tree
+//! [`rcu::Guard`] is no [`Reader`], since safe code can forget it: a reference on a forgotten guard may
+//! live for ever, and what was loaded by it could be sent to another task, while the critical section
+//! ends with the task that began it (or, on a kernel without `CONFIG_PREEMPT_RCU`, when that sleeps).
+//!
+//! A closure must not sleep, and no type says so: on a kernel without `CONFIG_PREEMPT_RCU` that ends
+//! the critical section, and what was loaded before may be freed. `CONFIG_DEBUG_ATOMIC_SLEEP` and
+//! `CONFIG_PROVE_RCU` report it.
 //!
 //! # Examples
 //!
 //! ```
-//! use kernel::{prelude::*, sync::{rcu, Arc}};
-//! use rust_kmemcg::abstractions::rcu_slot::RcuSlot;
+//! use kernel::{prelude::*, sync::Arc};
+//! use rust_kmemcg::abstractions::rcu_slot::{self, RcuSlot};
 //!
 //! fn example() -> Result {
 //!     let slot = RcuSlot::new();
 //!     slot.publish(Arc::new(42, GFP_KERNEL)?).map_err(|_| EEXIST)?;
-//!     let guard = rcu::read_lock();
-//!     assert_eq!(slot.load(&guard), Some(&42));
-//!     drop(guard);
+//!     assert_eq!(rcu_slot::read(|reader| slot.load(reader).copied()), Some(42));
 //!     let retired = slot.take().ok_or(ENOENT)?;
 //!     let _arc = retired.into_arc(); // Waits for a grace period.
 //!     Ok(())
@@ -39,18 +44,36 @@ use kernel::{
         atomic::{Acquire, Atomic, Full},
         rcu, Arc,
     },
+    task::might_sleep,
 };
 
-/// What makes the code that has it an RCU reader.
+/// Evidence that the code is an RCU reader.
 ///
 /// # Safety
 ///
-/// No grace period that begins while such a value lives ends before the value is dropped, which
-/// happens in the task that made it.
+/// No grace period that begins while a reference on such a value is in use ends before that. So safe
+/// code cannot own one, and the references that it gets do not outlive the read-side critical section.
 pub unsafe trait Reader {}
 
-// SAFETY: The guard is an RCU read-side critical section of this task.
-unsafe impl Reader for rcu::Guard {}
+/// Evidence that the code is called by [`read`].
+///
+/// # Invariants
+///
+/// The RCU read lock is held in this task.
+pub struct ReadSide(#[allow(dead_code)] rcu::Guard);
+
+// SAFETY: `rcu_read_lock()` holds every grace period open that begins before `rcu_read_unlock()`, by
+// the type invariants. The one value is on the stack of `read()`, and used by its closure only.
+unsafe impl Reader for ReadSide {}
+
+/// Calls `f` in an RCU read-side critical section. Context: any; `f` must not sleep.
+///
+/// Equivalent to `guard(rcu)()` in C.
+#[inline]
+pub fn read<R>(f: impl FnOnce(&ReadSide) -> R) -> R {
+    // INVARIANT: Locked here.
+    f(&ReadSide(rcu::read_lock()))
+}
 
 /// A pointer to a `T`, or none, for readers under RCU.
 ///
@@ -62,9 +85,9 @@ pub struct RcuSlot<T> {
     ptr: Atomic<*mut T>,
 }
 
-// SAFETY: Shares and passes on `Arc<T>`s.
+// SAFETY: Shares `T`s, and passes `Arc<T>`s on.
 unsafe impl<T: Send + Sync> Send for RcuSlot<T> {}
-// SAFETY: As above; the pointer is atomic.
+// SAFETY: Shares `T`s, and passes `Arc<T>`s on, by an atomic pointer.
 unsafe impl<T: Send + Sync> Sync for RcuSlot<T> {}
 
 impl<T> RcuSlot<T> {
@@ -78,7 +101,7 @@ impl<T> RcuSlot<T> {
 
     /// Fills an empty slot.
     ///
-    /// Whoever sees the pointer sees all that was written to the `T` before: the exchange is a
+    /// A reader that sees the pointer sees all that was written to the `T` before: the exchange is a
     /// release, [`load`](Self::load) an acquire (`rcu_assign_pointer()`, `rcu_dereference()`).
     /// Context: any.
     ///
@@ -90,17 +113,18 @@ impl<T> RcuSlot<T> {
         // INVARIANT: Where the exchange succeeds the slot owns the `Arc`.
         match self.ptr.cmpxchg(ptr::null_mut(), new, Full) {
             Ok(_) => Ok(()),
-            // SAFETY: From `into_raw()` above; the slot did not take it.
+            // SAFETY: `new` is from `Arc::into_raw()` above; the slot did not take it.
             Err(_) => Err(unsafe { Arc::from_raw(new) }),
         }
     }
 
-    /// Follows the pointer. Context: any; what it returns lives as long as the read-side critical
-    /// section.
+    /// Follows the pointer. Context: any; the result can be used until the end of the read-side
+    /// critical section.
     #[inline]
     pub fn load<'a>(&'a self, _reader: &'a impl Reader) -> Option<&'a T> {
-        // SAFETY: Null, or an `Arc` of ours, by the type invariants. If it is taken meanwhile, it
-        // is a `Retired`, which keeps it alive for a grace period that `_reader` holds open.
+        // SAFETY: Null, or the `T` of an `Arc` of the slot, by the type invariants. If that is taken
+        // meanwhile, it is a `Retired`, which keeps it alive for a grace period, and `_reader` holds
+        // that open.
         unsafe { self.ptr.load(Acquire).as_ref() }
     }
 
@@ -120,10 +144,12 @@ impl<T> RcuSlot<T> {
             return None;
         }
         Some(Retired {
-            // SAFETY: An `Arc` that the slot owned, by the type invariants, and gave up just now.
+            // SAFETY: From `Arc::into_raw()`, by the type invariants of the slot, which owned the
+            // `Arc` and gave it up just now.
             arc: ManuallyDrop::new(unsafe { Arc::from_raw(old) }),
-            // SAFETY: May be called anywhere. It comes after the pointer was cleared.
-            // INVARIANT: So readers that saw the pointer are gone when this state has passed.
+            // SAFETY: `get_state_synchronize_rcu()` may be called in any context.
+            // INVARIANT: It comes after the pointer was cleared: readers that saw the pointer have
+            // ended when this state has passed.
             grace_period: unsafe { bindings::get_state_synchronize_rcu() },
         })
     }
@@ -139,17 +165,17 @@ impl<T> Drop for RcuSlot<T> {
     fn drop(&mut self) {
         let old = self.ptr.load(Acquire);
         if !old.is_null() {
-            // SAFETY: An `Arc` of ours. No reader: `load()` borrows the slot for as long as what
-            // it returns is used.
+            // SAFETY: From `Arc::into_raw()`, and owned by the slot, by the type invariants. There is
+            // no reader: `load()` borrows the slot for as long as its result is used.
             drop(unsafe { Arc::from_raw(old) });
         }
     }
 }
 
-/// An [`Arc`] that readers of an [`RcuSlot`] may still be looking at.
+/// An [`Arc`] that readers of an [`RcuSlot`] may still be using.
 ///
-/// Dropping it waits for the rest of its grace period, where that has not passed yet. Context of
-/// the drop: may sleep.
+/// Dropping it waits for the rest of its grace period, if that has not passed yet. One that is
+/// forgotten (`mem::forget`) leaks the `T`. Context of the drop: may sleep.
 ///
 /// # Invariants
 ///
@@ -163,7 +189,7 @@ pub struct Retired<T> {
 impl<T> Retired<T> {
     /// Waits for the rest of the grace period, if any, and returns the [`Arc`].
     ///
-    /// Stands on `cond_synchronize_rcu()`. Context: may sleep.
+    /// Wraps `cond_synchronize_rcu()`. Context: may sleep.
     pub fn into_arc(self) -> Arc<T> {
         self.wait();
         let mut this = ManuallyDrop::new(self);
@@ -177,7 +203,10 @@ impl<T> Retired<T> {
     }
 
     fn wait(&self) {
-        // SAFETY: The state is from `get_state_synchronize_rcu()`.
+        // C sleeps only if the grace period has not passed.
+        might_sleep();
+        // SAFETY: The state is from `get_state_synchronize_rcu()`, which is all that
+        // `cond_synchronize_rcu()` asks for.
         unsafe { bindings::cond_synchronize_rcu(self.grace_period) };
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     abstractions::{
         gfp,
         kmem_cache::{foreign_layout, Foreign, Options},
-        rcu_slot::{RcuSlot, Reader}, //
+        rcu_slot::{self, RcuSlot, Reader}, //
     },
     cgroup::Cgroups,
     protocol::{self, ChildObject, FindGroup, Group, Kmemcg, Phase, Root},
@@ -29,7 +29,7 @@ use core::{
 use kernel::{
     prelude::*,
     str::CStr,
-    sync::{rcu, Arc},
+    sync::Arc,
     task::might_sleep, //
 };
 
@@ -75,8 +75,7 @@ impl Drop for Exports {
 
 /// Another reference on a field of [`SHARED`]; `ENODEV` while that is empty.
 fn shared<T>(field: fn(&Shared) -> &Arc<T>) -> Result<Arc<T>> {
-    let guard = rcu::read_lock();
-    Ok(field(SHARED.load(&guard).ok_or(ENODEV)?).clone())
+    rcu_slot::read(|reader| Ok(field(SHARED.load(reader).ok_or(ENODEV)?).clone()))
 }
 
 fn kmemcg() -> Result<Arc<Kmemcg>> {

@@ -13,7 +13,7 @@ use crate::{
         kmem_cache::{self, Bulk, Memory, Reference},
         percpu_ref::{Guard, PercpuRef},
         preempt,
-        rcu_slot::Reader, //
+        rcu_slot::{self, Reader}, //
     },
     impl_foreign, //
 };
@@ -21,7 +21,7 @@ use core::{mem::MaybeUninit, ptr::NonNull};
 use kernel::{
     alloc::Flags,
     prelude::*,
-    sync::{rcu, Arc}, //
+    sync::Arc, //
 };
 
 /// Memory for an object: from a child, or from the root's own cache.
@@ -130,32 +130,36 @@ impl Root {
     /// The child, if it is there and its count is per-CPU, as it is while it serves.
     #[inline(always)]
     fn lookup(&self, whose: &impl FindGroup) -> Option<Guard<Child>> {
-        let section = preempt::disable();
-        let group = whose.find_group(&section)?;
-        let child = self.slots.get(group.index())?.child.load(&section)?;
-        PercpuRef::tryget_percpu(child, &section)
+        preempt::with(|section| {
+            let group = whose.find_group(section)?;
+            let child = self.slots.get(group.index())?.child.load(section)?;
+            PercpuRef::tryget_percpu(child, section)
+        })
     }
 
     /// Allocates from the root's own cache, where there is no child, and requests one.
     #[cold]
     fn alloc_slow(self: &Arc<Self>, whose: &impl FindGroup, flags: Flags) -> Result<ChildObject> {
         let mut childless = None;
-        let guard = rcu::read_lock();
-        if let Some(group) = whose.find_group(&guard) {
-            let slot = self.slots.get(group.index());
-            match slot.and_then(|slot| slot.child.load(&guard)) {
-                Some(child) => {
-                    if let Some(reference) = PercpuRef::tryget_live(child) {
-                        drop(guard);
-                        return ChildObject::new(reference, flags);
+        let (reference, is_own) = rcu_slot::read(|reader| {
+            if let Some(group) = whose.find_group(reader) {
+                let slot = self.slots.get(group.index());
+                match slot.and_then(|slot| slot.child.load(reader)) {
+                    Some(child) => {
+                        if let Some(reference) = PercpuRef::tryget_live(child) {
+                            return Ok((reference, false));
+                        }
                     }
+                    None => childless = Some(group.clone()),
                 }
-                None => childless = Some(group.clone()),
             }
+            let own = self.own.load(reader).ok_or(ENODEV)?;
+            let reference = PercpuRef::tryget_live(own).ok_or(ENODEV)?;
+            Ok::<_, Error>((reference, true))
+        })?;
+        if !is_own {
+            return ChildObject::new(reference, flags);
         }
-        let own = self.own.load(&guard).ok_or(ENODEV)?;
-        let reference = PercpuRef::tryget_live(own).ok_or(ENODEV)?;
-        drop(guard);
         // If the allocation failed, do not request a child.
         let object = ChildObject::new(reference, flags)?;
         self.stats.allocations_root.count();

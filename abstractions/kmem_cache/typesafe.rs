@@ -3,6 +3,7 @@
 //! Caches whose memory keeps its type under RCU.
 
 use super::{layout_of, Options, RawCache};
+use crate::abstractions::rcu_slot::Reader;
 use core::{
     marker::PhantomData,
     ops::Deref,
@@ -12,10 +13,7 @@ use kernel::{
     alloc::Flags,
     ffi::c_void,
     prelude::*,
-    sync::{
-        atomic::{Acquire, Atomic, Full},
-        rcu,
-    },
+    sync::atomic::{Acquire, Atomic, Full},
 };
 
 /// A type that can be looked at while its memory is freed and allocated again.
@@ -31,15 +29,15 @@ pub trait Typesafe: Send + Sync + 'static {
 /// A cache of `SLAB_TYPESAFE_BY_RCU`.
 ///
 /// An object is freed and allocated again at once, without waiting for a grace period; but the
-/// memory stays a `T` for as long as a reader, who found it in a [`TypesafeSlot`], is in his RCU
-/// read-side critical section. He must then find out whether it is still the `T` that he meant, by
-/// something in it: a key, or a count that he takes a reference of.
+/// memory stays a `T` until the end of the RCU read-side critical section of every reader that found
+/// it in a [`TypesafeSlot`]. Such a reader must find out whether it is still the `T` that it looked
+/// for, by the content: by a key, or by a count that it takes a reference of.
 ///
 /// # Examples
 ///
 /// ```
-/// use kernel::{prelude::*, sync::{atomic::{Atomic, Relaxed}, rcu}};
-/// use rust_kmemcg::abstractions::kmem_cache::*;
+/// use kernel::{prelude::*, sync::atomic::{Atomic, Relaxed}};
+/// use rust_kmemcg::abstractions::{kmem_cache::*, rcu_slot};
 ///
 /// struct Entry {
 ///     key: Atomic<u64>,
@@ -55,11 +53,12 @@ pub trait Typesafe: Send + Sync + 'static {
 ///     let entry = cache.alloc(GFP_KERNEL)?;
 ///     entry.key.store(7, Relaxed);
 ///     let published = entry.publish(&slot).map_err(|_| EEXIST)?;
-///     let guard = rcu::read_lock();
-///     let found = slot.load(&guard).ok_or(ENOENT)?;
-///     drop(published); // Freed, and yet `found` stays an `Entry`: maybe another one.
-///     let _still_ours = found.key.load(Relaxed) == 7;
-///     Ok(())
+///     rcu_slot::read(|reader| {
+///         let found = slot.load(reader).ok_or(ENOENT)?;
+///         drop(published); // Freed, and yet `found` stays an `Entry`: maybe another one.
+///         let _still_ours = found.key.load(Relaxed) == 7;
+///         Ok(())
+///     })
 /// }
 /// # assert_eq!(example(), Ok(()));
 /// ```
@@ -76,7 +75,7 @@ pub struct TypesafeCache<T: Typesafe> {
 ///
 /// Called by the slab allocator, with fresh memory of a cache of `T`.
 unsafe extern "C" fn construct<T: Typesafe>(memory: *mut c_void) {
-    // SAFETY: Valid for writing a `T`, says the caller.
+    // SAFETY: The caller guarantees that this is memory for a `T`, which is not in use.
     unsafe { memory.cast::<T>().write(T::NEW) };
 }
 
@@ -101,7 +100,7 @@ impl<T: Typesafe> TypesafeCache<T> {
 
     /// Allocates an object, which has the content that its last user left.
     ///
-    /// Stands on `kmem_cache_alloc()`. Context: as `flags` say; `__GFP_ZERO` is ignored, as it
+    /// Wraps `kmem_cache_alloc()`. Context: as `flags` say; `__GFP_ZERO` is ignored, as it
     /// would overwrite what readers look at.
     ///
     /// # Errors
@@ -129,7 +128,7 @@ pub struct TypesafeObject<'a, T: Typesafe> {
 
 // SAFETY: Gives shared access to a `T: Send + Sync`, and may be freed on any thread.
 unsafe impl<T: Typesafe> Send for TypesafeObject<'_, T> {}
-// SAFETY: As above.
+// SAFETY: Gives shared access to a `T: Send + Sync`.
 unsafe impl<T: Typesafe> Sync for TypesafeObject<'_, T> {}
 
 impl<'a, T: Typesafe> TypesafeObject<'a, T> {
@@ -161,8 +160,9 @@ impl<T: Typesafe> Deref for TypesafeObject<'_, T> {
 
 impl<T: Typesafe> Drop for TypesafeObject<'_, T> {
     fn drop(&mut self) {
-        // SAFETY: From this cache, by the type invariants. Readers may go on looking at it: the
-        // memory stays a `T` for a grace period, and then no slot leads to it.
+        // SAFETY: Allocated from this cache, and not used again by this object. Readers may still use
+        // it: by `SLAB_TYPESAFE_BY_RCU` the memory stays a `T` for a grace period, and by then no
+        // slot leads to it.
         unsafe { self.cache.cache.free(self.ptr.cast()) };
     }
 }
@@ -184,7 +184,7 @@ pub struct TypesafeSlot<'a, T: Typesafe> {
 
 // SAFETY: Gives shared access to a `T: Send + Sync`.
 unsafe impl<T: Typesafe> Send for TypesafeSlot<'_, T> {}
-// SAFETY: As above; the pointer is atomic.
+// SAFETY: Gives shared access to a `T: Send + Sync`, by an atomic pointer.
 unsafe impl<T: Typesafe> Sync for TypesafeSlot<'_, T> {}
 
 impl<T: Typesafe> TypesafeSlot<'_, T> {
@@ -197,10 +197,11 @@ impl<T: Typesafe> TypesafeSlot<'_, T> {
         }
     }
 
-    /// What is published here; or what is made of it meanwhile. Context: any.
-    pub fn load<'g>(&'g self, _guard: &'g rcu::Guard) -> Option<&'g T> {
+    /// Returns what is published here, or what became of its memory meanwhile. Context: any.
+    pub fn load<'g>(&'g self, _reader: &'g impl Reader) -> Option<&'g T> {
         // SAFETY: Null, or an object that is freed only after the slot was cleared, by the type
-        // invariants; so its memory stays a `T` as long as `_guard`.
+        // invariants. By `SLAB_TYPESAFE_BY_RCU` its memory stays a `T` for a grace period, which
+        // `_reader` holds open.
         unsafe { self.ptr.load(Acquire).as_ref() }
     }
 }

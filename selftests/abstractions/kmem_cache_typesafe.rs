@@ -5,6 +5,7 @@
 use crate::{
     abstractions::{
         kmem_cache::*,
+        rcu_slot::read,
         workqueue::{self, OwnedQueue},
     },
     support::{eventually, give_way, spin_until, Counter},
@@ -14,7 +15,7 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{Atomic, Full, Relaxed},
-        rcu, Arc,
+        Arc,
     },
     time::{Delta, Instant, Monotonic},
 };
@@ -96,12 +97,9 @@ fn slot_holds_one() -> Result {
         return Ok(());
     };
     check!(ptr::eq(&*b, address_b));
-    {
-        let guard = rcu::read_lock();
-        check!(slot
-            .load(&guard)
-            .is_some_and(|found| ptr::eq(found, address_a)));
-    }
+    check!(read(|reader| slot
+        .load(reader)
+        .is_some_and(|found| ptr::eq(found, address_a))));
     drop(published);
     check!(b.publish(&slot).is_ok());
     Ok(())
@@ -111,20 +109,20 @@ fn slot_holds_one() -> Result {
 fn slot_is_emptied_by_the_drop() -> Result {
     let cache = TypesafeCache::<Entry>::new(c"kmemcg_test_tsempty", Options::new())?;
     let slot = TypesafeSlot::default();
-    check!(slot.load(&rcu::read_lock()).is_none());
+    check!(read(|reader| slot.load(reader).is_none()));
     for _ in 0..10 {
         let published = cache
             .alloc(GFP_KERNEL)?
             .publish(&slot)
             .map_err(|_| EEXIST)?;
-        check!(slot.load(&rcu::read_lock()).is_some());
+        check!(read(|reader| slot.load(reader).is_some()));
         drop(published);
-        check!(slot.load(&rcu::read_lock()).is_none());
+        check!(read(|reader| slot.load(reader).is_none()));
     }
     Ok(())
 }
 
-/// As in the documentation: the memory is an `Entry` as long as the guard.
+/// As in the documentation: the memory is an `Entry` until the closure returns.
 fn found_object_stays_valid_after_its_free() -> Result {
     let cache = TypesafeCache::<Entry>::new(c"kmemcg_test_tsfree", Options::new().no_merge())?;
     let slot = TypesafeSlot::new();
@@ -133,12 +131,12 @@ fn found_object_stays_valid_after_its_free() -> Result {
             .alloc(GFP_KERNEL)?
             .publish(&slot)
             .map_err(|_| EEXIST)?;
-        let guard = rcu::read_lock();
-        let found = slot.load(&guard).ok_or(ENOENT)?;
-        drop(published);
-        let good = found.magic == MAGIC;
-        drop(guard);
-        check!(good);
+        read(|reader| {
+            let found = slot.load(reader).ok_or(ENOENT)?;
+            drop(published);
+            check!(found.magic == MAGIC);
+            Ok(())
+        })?;
         cache.cache_is_usable()?;
     }
     Ok(())
@@ -188,19 +186,19 @@ fn reader_looks_while_memory_is_reused() -> Result {
     let reader = shared.clone();
     queue.try_spawn(GFP_KERNEL, move || {
         while reader.stop.get() == 0 {
-            let guard = rcu::read_lock();
-            if let Some(found) = reader.slot.load(&guard) {
-                let key = found.key.load(Relaxed);
-                spin_until(|| found.key.load(Relaxed) != key, Delta::from_micros(200));
-                if found.magic != MAGIC {
-                    reader.wrong.add();
+            read(|guard| {
+                if let Some(found) = reader.slot.load(guard) {
+                    let key = found.key.load(Relaxed);
+                    spin_until(|| found.key.load(Relaxed) != key, Delta::from_micros(200));
+                    if found.magic != MAGIC {
+                        reader.wrong.add();
+                    }
+                    if found.key.load(Relaxed) != key {
+                        reader.moved_on.add();
+                    }
+                    reader.looks.add();
                 }
-                if found.key.load(Relaxed) != key {
-                    reader.moved_on.add();
-                }
-                reader.looks.add();
-            }
-            drop(guard);
+            });
             give_way();
         }
     })?;
@@ -263,7 +261,7 @@ fn zero_sized_and_aligned() -> Result {
         .alloc(GFP_KERNEL)?
         .publish(&slot)
         .map_err(|_| EEXIST)?;
-    check!(slot.load(&rcu::read_lock()).is_some());
+    check!(read(|reader| slot.load(reader).is_some()));
     drop(published);
     Ok(())
 }

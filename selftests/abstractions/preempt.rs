@@ -64,7 +64,7 @@ fn guard_holds_a_grace_period_open() -> Result {
     DROPS.set(0);
     let slot = RcuSlot::new();
     check!(slot.publish(Arc::new(Bell(&DROPS), GFP_KERNEL)?).is_ok());
-    let held = HeldGracePeriod::by(preempt::disable)?;
+    let held = HeldGracePeriod::by(|wait| preempt::with(|_| wait()))?;
     let retired = slot.take().ok_or(ENOENT)?;
     let queue = OwnedQueue::new(c"kmemcg_test_preempt", Options::unbound(), crate::handle()?)?;
     queue.try_spawn(GFP_KERNEL, move || drop(retired))?;
@@ -78,7 +78,7 @@ fn guard_holds_a_grace_period_open() -> Result {
 /// The count is not made exact while somebody may have seen it per-CPU.
 fn kill_waits_for_the_guard() -> Result {
     let session = session()?;
-    let held = HeldGracePeriod::by(preempt::disable)?;
+    let held = HeldGracePeriod::by(|wait| preempt::with(|_| wait()))?;
     check!(session.refs.kill());
     check!(stays_false(|| RELEASES.get() != 0));
     check!(!session.refs.is_exact());
@@ -90,7 +90,7 @@ fn kill_waits_for_the_guard() -> Result {
 }
 
 fn percpu(session: &Session) -> Option<Guard<Session>> {
-    PercpuRef::tryget_percpu(session, &preempt::disable())
+    preempt::with(|guard| PercpuRef::tryget_percpu(session, guard))
 }
 
 /// In every context; not of a count that is atomic, or dead.

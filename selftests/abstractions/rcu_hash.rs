@@ -6,6 +6,7 @@ use crate::{
     abstractions::{
         exec,
         rcu_hash::{RcuHash, Reservation},
+        rcu_slot::read,
     },
     callbacks,
     support::{
@@ -17,7 +18,7 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{Atomic, Relaxed},
-        rcu, Arc,
+        Arc,
     },
 };
 
@@ -73,10 +74,11 @@ fn insert(table: &Table, number: u64, flags: kernel::alloc::Flags) -> Result<boo
 }
 
 fn finds(table: &Table, key: u64) -> bool {
-    let guard = rcu::read_lock();
-    table
-        .get(key, &guard)
-        .is_some_and(|value| value.number == key)
+    read(|reader| {
+        table
+            .get(key, reader)
+            .is_some_and(|value| value.number == key)
+    })
 }
 
 /// None, and more than a million buckets.
@@ -146,12 +148,13 @@ fn removed_is_dropped_after_a_grace_period() -> Result {
     let table = table(4)?;
     check!(insert(&table, 7, GFP_KERNEL)?);
     let held = HeldGracePeriod::new()?;
-    let guard = rcu::read_lock();
-    let found = table.get(7, &guard).ok_or(ENOENT)?;
-    check!(table.lock().remove(7));
-    check!(table.get(7, &guard).is_none());
-    check_eq!(found.alive.load(Relaxed), 1);
-    drop(guard);
+    read(|reader| {
+        let found = table.get(7, reader).ok_or(ENOENT)?;
+        check!(table.lock().remove(7));
+        check!(table.get(7, reader).is_none());
+        check_eq!(found.alive.load(Relaxed), 1);
+        Ok(())
+    })?;
     check!(stays_false(|| DROPS.get() != 0));
     check!(held.is_held());
     held.release();
@@ -223,11 +226,10 @@ fn neighbours_of_what_goes_are_always_found() -> Result {
         }
         while stop.get() == 0 {
             for key in 0..LAST {
-                let guard = rcu::read_lock();
-                let right = match shared.get(key, &guard) {
+                let right = read(|reader| match shared.get(key, reader) {
                     Some(value) => value.number == key && value.alive.load(Relaxed) == 1,
                     None => key % 2 == 1,
-                };
+                });
                 if !right {
                     WRONG.add();
                 }

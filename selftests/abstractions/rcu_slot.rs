@@ -5,7 +5,7 @@
 use crate::{
     abstractions::{
         exec,
-        rcu_slot::{RcuSlot, Retired},
+        rcu_slot::{read, RcuSlot, Retired},
         workqueue::{Options, OwnedQueue},
     },
     support::{
@@ -57,18 +57,23 @@ fn value(number: usize) -> Result<Arc<Value>> {
     Ok(Arc::new(value, GFP_KERNEL)?)
 }
 
+/// The number of the value that is published.
+fn number(slot: &RcuSlot<Value>) -> Option<usize> {
+    read(|reader| slot.load(reader).map(|value| value.number))
+}
+
 /// None, then this very value.
 fn load_sees_what_was_published() -> Result {
     DROPS.set(0);
     let slot = RcuSlot::new();
-    check!(slot.load(&rcu::read_lock()).is_none());
+    check!(number(&slot).is_none());
     let arc = value(7)?;
     check!(slot.publish(arc.clone()).is_ok());
-    check!(slot
-        .load(&rcu::read_lock())
-        .is_some_and(|v| core::ptr::eq(v, &*arc)));
+    check!(read(|reader| slot
+        .load(reader)
+        .is_some_and(|v| core::ptr::eq(v, &*arc))));
     drop(arc);
-    check_eq!(slot.load(&rcu::read_lock()).map(|v| v.number), Some(7));
+    check_eq!(number(&slot), Some(7));
     check_eq!(DROPS.get(), 0);
     Ok(())
 }
@@ -83,7 +88,7 @@ fn occupied_slot_is_refused() -> Result {
         return Ok(());
     };
     check_eq!(back.number, 2);
-    check_eq!(slot.load(&rcu::read_lock()).map(|v| v.number), Some(1));
+    check_eq!(number(&slot), Some(1));
     drop(back);
     check_eq!(DROPS.get(), 1);
     drop(slot);
@@ -100,7 +105,7 @@ fn take_empties_the_slot() -> Result {
     let retired = slot.take().ok_or(ENOENT)?;
     check_eq!(retired.number, 1);
     check!(slot.take().is_none());
-    check!(slot.load(&rcu::read_lock()).is_none());
+    check!(number(&slot).is_none());
     check!(slot.publish(value(2)?).is_ok());
     let arc = retired.into_arc();
     check_eq!(arc.number, 1);
@@ -120,7 +125,7 @@ fn take_if_takes_that_one_only() -> Result {
     check!(slot.take_if(&one).is_none());
     check!(slot.publish(one.clone()).is_ok());
     check!(slot.take_if(&two).is_none());
-    check!(slot.load(&rcu::read_lock()).is_some());
+    check!(number(&slot).is_some());
     let retired = slot.take_if(&one).ok_or(ENOENT)?;
     check!(Arc::ptr_eq(&retired.into_arc(), &one));
     check!(slot.take_if(&one).is_none());
@@ -206,7 +211,7 @@ fn publish_and_take_in_every_context() -> Result {
             }
         })
         .map_err(|(error, _)| error)?;
-        check!(slot.0.load(&rcu::read_lock()).is_none());
+        check!(number(&slot.0).is_none());
         let arc = slot.1.take().ok_or(ENOENT)?.into_arc();
         // SAFETY: The reference of the `Retired` that was forgotten.
         drop(unsafe { Arc::from_raw(Arc::as_ptr(&arc)) });
@@ -237,17 +242,17 @@ fn readers_never_see_a_dropped_value() -> Result {
             return;
         }
         while stop.get() == 0 {
-            let guard = rcu::read_lock();
-            if let Some(value) = shared.load(&guard) {
-                let begin = value.number;
-                for _ in 0..100 {
-                    if value.alive.load(Relaxed) != 1 || value.number != begin || begin == 0 {
-                        WRONG.add();
+            read(|reader| {
+                if let Some(value) = shared.load(reader) {
+                    let begin = value.number;
+                    for _ in 0..100 {
+                        if value.alive.load(Relaxed) != 1 || value.number != begin || begin == 0 {
+                            WRONG.add();
+                        }
                     }
+                    LOOKS.add();
                 }
-                LOOKS.add();
-            }
-            drop(guard);
+            });
             give_way();
         }
     })?;

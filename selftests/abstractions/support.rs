@@ -4,6 +4,7 @@
 
 use crate::abstractions::{
     context::Context,
+    rcu_slot,
     workqueue::{Options, OwnedQueue},
 };
 use core::ptr;
@@ -14,7 +15,7 @@ use kernel::{
     processor::cpu_relax,
     sync::{
         atomic::{Acquire, Atomic, Full, Relaxed, Release},
-        rcu, Arc,
+        Arc,
     },
     time::{delay::fsleep, Delta, Instant, Monotonic},
 };
@@ -216,22 +217,19 @@ pub(crate) struct HeldGracePeriod {
 
 impl HeldGracePeriod {
     pub(crate) fn new() -> Result<Self> {
-        Self::by(rcu::read_lock)
+        Self::by(|wait| rcu_slot::read(|_| wait()))
     }
 
-    /// By another kind of reader.
-    pub(crate) fn by<G>(reader_begins: fn() -> G) -> Result<Self>
-    where
-        G: 'static,
-    {
+    /// By another kind of reader, which calls `wait` as one.
+    pub(crate) fn by(as_reader: fn(wait: &dyn Fn())) -> Result<Self> {
         let queue = OwnedQueue::new(c"kmemcg_test_hold", Options::unbound(), crate::handle()?)?;
         let state = Arc::new(Counter::new(), GFP_KERNEL)?;
         let reader = state.clone();
         queue.try_spawn(GFP_KERNEL, move || {
-            let guard = reader_begins();
-            reader.set(1);
-            spin_until(|| reader.get() == 2, Delta::from_secs(2));
-            drop(guard);
+            as_reader(&|| {
+                reader.set(1);
+                spin_until(|| reader.get() == 2, Delta::from_secs(2));
+            });
             reader.set(3);
         })?;
         if !eventually(|| state.get() == 1) {

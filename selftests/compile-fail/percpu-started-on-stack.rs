@@ -4,7 +4,7 @@
 
 use kernel::{prelude::*, sync::Arc};
 use rust_kmemcg::{
-    abstractions::{percpu_ref::*, unload::Hold},
+    abstractions::{percpu_ref::*, unload::Handle},
     impl_has_percpu_ref,
 };
 
@@ -21,8 +21,8 @@ impl Release for Session {
     fn release(_this: Arc<Self>) {}
 }
 
-pub fn example(session: &Arc<Session>, hold: Hold) -> Result {
+pub fn example(session: &Arc<Session>, module: &Handle) -> Result {
     #[cfg(not(fixed))]
     let session: &Session = session;
-    PercpuRef::start(session, hold) //~ ERROR E0308 expected `&Arc<_>`, found `&Session`
+    PercpuRef::start(session, module) //~ ERROR E0308 expected `&Arc<_>`, found `&Session`
 }

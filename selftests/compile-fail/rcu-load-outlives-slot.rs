@@ -2,18 +2,16 @@
 
 //! A slot that is dropped drops what is in it, at once: so nobody may have loaded from it.
 
-use kernel::{
-    prelude::*,
-    sync::{rcu, Arc},
-};
-use rust_kmemcg::abstractions::rcu_slot::RcuSlot;
+use kernel::{prelude::*, sync::Arc};
+use rust_kmemcg::abstractions::rcu_slot::{read, RcuSlot};
 
 pub fn example(arc: Arc<u64>) -> Result<u64> {
     let slot = RcuSlot::new();
     slot.publish(arc).map_err(|_| EEXIST)?;
-    let guard = rcu::read_lock();
-    let value = slot.load(&guard).ok_or(ENOENT)?;
-    #[cfg(not(fixed))]
-    drop(slot); //~ ERROR E0505 cannot move out of `slot` because it is borrowed
-    Ok(*value)
+    read(|reader| {
+        let value = slot.load(reader).ok_or(ENOENT)?;
+        #[cfg(not(fixed))]
+        drop(slot); //~ ERROR E0505 cannot move out of `slot` because it is borrowed
+        Ok(*value)
+    })
 }

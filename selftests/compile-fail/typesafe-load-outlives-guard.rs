@@ -3,8 +3,7 @@
 //! Without the read-side critical section the memory could go back to the page allocator, and be
 //! anything: what was found is not to be used after it.
 
-use kernel::{prelude::*, sync::rcu};
-use rust_kmemcg::abstractions::kmem_cache::*;
+use rust_kmemcg::abstractions::{kmem_cache::*, rcu_slot};
 
 pub struct Entry(pub u64);
 
@@ -13,9 +12,9 @@ impl Typesafe for Entry {
 }
 
 pub fn example(slot: &TypesafeSlot<'_, Entry>) -> Option<u64> {
-    let guard = rcu::read_lock();
-    let found = slot.load(&guard)?;
     #[cfg(not(fixed))]
-    drop(guard); //~ ERROR E0505 cannot move out of `guard` because it is borrowed
-    Some(found.0)
+    let found = rcu_slot::read(|reader| slot.load(reader))?.0; //~ ERROR - lifetime may not live long enough
+    #[cfg(fixed)]
+    let found = rcu_slot::read(|reader| slot.load(reader).map(|found| found.0))?;
+    Some(found)
 }

@@ -2,8 +2,8 @@
 
 //! What is published is an object of a cache, and must not outlive it.
 
-use kernel::{prelude::*, sync::rcu};
-use rust_kmemcg::abstractions::kmem_cache::*;
+use kernel::prelude::*;
+use rust_kmemcg::abstractions::{kmem_cache::*, rcu_slot};
 
 pub struct Entry(pub u64);
 
@@ -18,7 +18,7 @@ pub fn example() -> Result {
         .alloc(GFP_KERNEL)?
         .publish(&slot)
         .map_err(|_| EEXIST)?;
-    let _ = slot.load(&rcu::read_lock());
+    rcu_slot::read(|reader| slot.load(reader).is_some());
     #[cfg(not(fixed))]
     drop(cache); //~ ERROR E0505 cannot move out of `cache` because it is borrowed
     drop(published);

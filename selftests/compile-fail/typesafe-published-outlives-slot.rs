@@ -2,8 +2,8 @@
 
 //! Dropping what is published empties its slot: the slot must still be there.
 
-use kernel::{prelude::*, sync::rcu};
-use rust_kmemcg::abstractions::kmem_cache::*;
+use kernel::prelude::*;
+use rust_kmemcg::abstractions::{kmem_cache::*, rcu_slot};
 
 pub struct Entry(pub u64);
 
@@ -17,7 +17,7 @@ pub fn example(cache: &TypesafeCache<Entry>) -> Result {
         .alloc(GFP_KERNEL)?
         .publish(&slot)
         .map_err(|_| EEXIST)?;
-    let _ = slot.load(&rcu::read_lock());
+    rcu_slot::read(|reader| slot.load(reader).is_some());
     #[cfg(not(fixed))]
     drop(slot); //~ ERROR E0505 cannot move out of `slot` because it is borrowed
     drop(published);

@@ -2,8 +2,8 @@
 
 //! A slot leads readers to memory of a cache; it must not outlive the cache, published or not.
 
-use kernel::{prelude::*, sync::rcu};
-use rust_kmemcg::abstractions::kmem_cache::*;
+use kernel::prelude::*;
+use rust_kmemcg::abstractions::{kmem_cache::*, rcu_slot};
 
 pub struct Entry(pub u64);
 
@@ -21,6 +21,6 @@ pub fn example() -> Result {
     drop(published);
     #[cfg(not(fixed))]
     drop(cache); //~ ERROR E0505 cannot move out of `cache` because it is borrowed
-    let _ = slot.load(&rcu::read_lock());
+    rcu_slot::read(|reader| slot.load(reader).is_some());
     Ok(())
 }

@@ -10,10 +10,10 @@ pub mod rcu_slot;
 
 #[cfg(test)]
 mod tests {
-    use super::rcu_slot::RcuSlot;
+    use super::rcu_slot::{self, RcuSlot};
     use kernel::sync::{
         atomic::{Acquire, AtomicFlag, Release},
-        rcu, Arc,
+        Arc,
     };
     use kernel::GFP_KERNEL;
     use loom::{cell::UnsafeCell, thread};
@@ -57,10 +57,11 @@ mod tests {
     }
 
     fn look(slot: &RcuSlot<Child>) {
-        let guard = rcu::read_lock();
-        if let Some(child) = slot.load(&guard) {
-            assert_eq!(child.read(), 7);
-        }
+        rcu_slot::read(|reader| {
+            if let Some(child) = slot.load(reader) {
+                assert_eq!(child.read(), 7);
+            }
+        });
     }
 
     /// B2: a reader that sees the child sees it initialised.

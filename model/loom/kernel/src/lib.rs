@@ -45,6 +45,10 @@ pub mod bindings {
     }
 }
 
+pub mod task {
+    pub fn might_sleep() {}
+}
+
 pub mod sync {
     use core::{ops::Deref, ptr::NonNull};
 
