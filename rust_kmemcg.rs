@@ -37,7 +37,7 @@ use cgroup::Cgroups;
 use kernel::{prelude::*, sync::Arc};
 use protocol::Kmemcg;
 
-module! {
+crate::anchored_module! {
     type: RustKmemcg,
     name: "rust_kmemcg",
     authors: ["The rust_kmemcg developers"],
@@ -52,17 +52,14 @@ struct RustKmemcg {
     control: control::Plane,
     cgroups: Arc<Cgroups>,
     kmemcg: Arc<Kmemcg>,
-    #[pin]
-    anchor: unload::Anchor<Self>,
 }
 
-impl kernel::InPlaceModule for RustKmemcg {
-    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+impl unload::Module for RustKmemcg {
+    fn init(module: &unload::Handle) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            anchor <- unload::Anchor::new(),
-            kmemcg: Arc::pin_init(Kmemcg::new(anchor.handle()), GFP_KERNEL)?,
-            cgroups: Arc::pin_init(Cgroups::new(kmemcg, anchor.handle()), GFP_KERNEL)?,
-            control: control::Plane::new::<Self>(kmemcg, cgroups, anchor.handle())?,
+            kmemcg: Arc::pin_init(Kmemcg::new(module), GFP_KERNEL)?,
+            cgroups: Arc::pin_init(Cgroups::new(kmemcg, module), GFP_KERNEL)?,
+            control: control::Plane::new::<Self>(kmemcg, cgroups, module)?,
             api: api::Exports::new(kmemcg, cgroups)?,
         })
     }

@@ -9,11 +9,9 @@
 //! and the module's [`Anchor`] waits for all holds. If such a value was forgotten, `rmmod` waits for
 //! ever; it does not free code that may still run.
 //!
-//! The anchor itself cannot be forgotten, as it is pinned in the memory of the module: in the
-//! structure that `module!` keeps. What is pinned must be dropped before its memory goes; that is
-//! what pinning means. (There is one exception, even from safe code: a module that wraps the
-//! anchor, in that very structure, in what never drops its content: `Opaque`, `MaybeUninit`.) Its
-//! drop
+//! The anchor itself cannot be forgotten: [`anchored_module!`](crate::anchored_module!) puts it into
+//! the structure that `module!` keeps and drops, as the last field, and safe code cannot make
+//! another one. Its drop
 //!
 //! 1. closes: from here no [`Handle`] gives a hold, and no RCU callback is queued;
 //! 2. waits until there is no hold;
@@ -59,22 +57,30 @@
 //! # Examples
 //!
 //! ```
-//! use kernel::{prelude::*, ModuleMetadata};
+//! use kernel::prelude::*;
 //! use rust_kmemcg::abstractions::{unload, workqueue::*};
 //!
-//! /// The fields are dropped in this order.
 //! #[pin_data]
-//! struct MyModule<M: ModuleMetadata> {
+//! struct MyModule {
 //!     queue: OwnedQueue,
-//!     #[pin]
-//!     anchor: unload::Anchor<M>,
 //! }
 //!
-//! fn init<M: ModuleMetadata>() -> impl PinInit<MyModule<M>, Error> {
-//!     try_pin_init!(MyModule {
-//!         anchor <- unload::Anchor::new(),
-//!         queue: OwnedQueue::new(c"example", Options::unbound(), anchor.handle())?,
-//!     })
+//! impl unload::Module for MyModule {
+//!     fn init(module: &unload::Handle) -> impl PinInit<Self, Error> {
+//!         try_pin_init!(Self {
+//!             queue: OwnedQueue::new(c"example", Options::unbound(), module)?,
+//!         })
+//!     }
+//! }
+//! ```
+//!
+//! With that, in the root of the crate:
+//!
+//! ```ignore
+//! anchored_module! {
+//!     type: MyModule,
+//!     name: "my_module",
+//!     license: "GPL",
 //! }
 //! ```
 //!
@@ -134,11 +140,63 @@ pub trait Source {
     fn take_hold(&self, _: Abstraction) -> Result<Hold>;
 }
 
-/// Waits, when it is dropped, until nobody calls the code of the module `M`; see the comment of
-/// this file.
+/// A module that is made with a [`Handle`], and whose anchor is dropped after it.
 ///
-/// Its place is the module's own structure, as the last field, so that what has holds is dropped
-/// before. Context of the drop: may sleep.
+/// Made the kernel's by [`anchored_module!`](crate::anchored_module!).
+pub trait Module: Sized + Send + Sync {
+    /// Makes the module, when it is loaded; as [`kernel::InPlaceModule::init`].
+    fn init(module: &Handle) -> impl PinInit<Self, Error>;
+}
+
+/// As [`module!`](kernel::prelude::module!), for a type that implements [`Module`]; `type` comes
+/// first.
+///
+/// The kernel's module is a structure of that type and, behind it, the [`Anchor`]. [`ModuleMetadata`]
+/// is implemented for both.
+#[macro_export]
+macro_rules! anchored_module {
+    (type: $type:ty, $($info:tt)*) => {
+        /// The fields are dropped in this order: the anchor waits for all that the module owned.
+        #[::kernel::prelude::pin_data]
+        struct AnchoredModule {
+            #[pin]
+            module: $type,
+            #[pin]
+            anchor: $crate::abstractions::unload::Anchor<AnchoredModule>,
+        }
+
+        impl ::kernel::InPlaceModule for AnchoredModule {
+            fn init(
+                _: &'static ::kernel::ThisModule,
+            ) -> impl ::pin_init::PinInit<Self, ::kernel::error::Error> {
+                ::kernel::prelude::try_pin_init!(Self {
+                    // SAFETY: `module!` drops the structure before the memory of the module is
+                    // freed, and the anchor with it, as a field. `Anchor::new()` fails where the
+                    // structure is not in that memory.
+                    anchor <- unsafe { $crate::abstractions::unload::Anchor::new() },
+                    module <- <$type as $crate::abstractions::unload::Module>::init(
+                        anchor.handle()
+                    ),
+                })
+            }
+        }
+
+        impl ::kernel::ModuleMetadata for $type {
+            const NAME: &'static ::kernel::str::CStr =
+                <AnchoredModule as ::kernel::ModuleMetadata>::NAME;
+            const THIS_MODULE: ::kernel::ThisModule =
+                <AnchoredModule as ::kernel::ModuleMetadata>::THIS_MODULE;
+        }
+
+        ::kernel::prelude::module! {
+            type: AnchoredModule,
+            $($info)*
+        }
+    };
+}
+
+/// Waits, when it is dropped, until nobody calls the code of the module `M`; see the comment of
+/// this file. Context of the drop: may sleep.
 #[pin_data(PinnedDrop)]
 pub struct Anchor<M: ModuleMetadata> {
     handle: Handle,
@@ -148,12 +206,17 @@ pub struct Anchor<M: ModuleMetadata> {
 }
 
 impl<M: ModuleMetadata> Anchor<M> {
-    /// Makes the anchor, in the memory of the module.
+    /// Makes the anchor of a module. For [`anchored_module!`](crate::anchored_module!).
     ///
     /// # Errors
     ///
-    /// `EINVAL`: somewhere else. `ENOMEM`.
-    pub fn new() -> impl PinInit<Self, Error> {
+    /// `EINVAL`: not in the memory of the module. `ENOMEM`.
+    ///
+    /// # Safety
+    ///
+    /// The anchor is dropped before the memory of the module `M` is freed: so it is not in a value
+    /// that does not drop its content (`Opaque`, `MaybeUninit`).
+    pub unsafe fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(&this in Self {
             handle: {
                 if !is_in_module::<M, Self>(this.as_ptr()) {
@@ -166,7 +229,7 @@ impl<M: ModuleMetadata> Anchor<M> {
         })
     }
 
-    /// What holds are had from.
+    /// Returns what holds are taken from.
     pub fn handle(&self) -> &Handle {
         &self.handle
     }
@@ -215,10 +278,10 @@ pub fn scope(f: impl FnOnce(&Handle) -> Result) -> Result {
     result
 }
 
-/// Does that lie in the memory of the module `M`, which goes with it?
+/// Returns whether `place` is in the memory of the module `M`, which is freed with it.
 pub(super) fn is_in_module<M: ModuleMetadata, T>(place: *const T) -> bool {
-    // SAFETY: Compares an address with those of a module that is loaded, as its code runs; a null
-    // pointer is the kernel itself, whose code never goes.
+    // SAFETY: `within_module()` compares addresses with those of a module that is loaded, as the
+    // code of `M` runs; the helper accepts null, which stands for the kernel itself.
     unsafe { helpers::rust_kmemcg_in_module(place.cast(), M::THIS_MODULE.as_ptr()) }
 }
 

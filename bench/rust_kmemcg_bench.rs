@@ -51,7 +51,7 @@ use kernel::{
     sync::{new_mutex, Arc, Mutex},
 };
 
-module! {
+crate::anchored_module! {
     type: RustKmemcgBench,
     name: "rust_kmemcg_bench",
     authors: ["The rust_kmemcg developers"],
@@ -132,17 +132,13 @@ fn run(control: &Control, command: &str) -> Result {
 struct RustKmemcgBench {
     control: Folder<Control>,
     twin: ffi::TwinQueue,
-    #[pin]
-    anchor: unload::Anchor<Self>,
 }
 
-impl kernel::InPlaceModule for RustKmemcgBench {
-    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+impl unload::Module for RustKmemcgBench {
+    fn init(module: &unload::Handle) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            anchor <- unload::Anchor::new(),
             twin: ffi::TwinQueue::new()?,
             control: {
-                let module = anchor.handle();
                 let control = Arc::pin_init(
                     try_pin_init!(Control {
                         results <- new_mutex!(Results(KVec::new())),

@@ -41,7 +41,7 @@ mod workqueue;
 use abstractions::{
     call_rcu::Callbacks,
     debugfs::{File, Folder},
-    unload::{Anchor, Handle},
+    unload::{Handle, Module},
 };
 use kernel::{
     prelude::*,
@@ -52,7 +52,7 @@ use kernel::{
     },
 };
 
-module! {
+crate::anchored_module! {
     type: RustKmemcgTest,
     name: "rust_kmemcg_test",
     authors: ["The rust_kmemcg developers"],
@@ -133,24 +133,21 @@ fn callbacks() -> Result<Callbacks> {
 struct RustKmemcgTest {
     control: Folder<Control>,
     files: debugfs::Files,
-    #[pin]
-    anchor: Anchor<Self>,
 }
 
-impl kernel::InPlaceModule for RustKmemcgTest {
-    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+impl Module for RustKmemcgTest {
+    fn init(module: &Handle) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            anchor <- Anchor::new(),
             _: {
-                HANDLE.store(core::ptr::from_ref(anchor.handle()).cast_mut(), Release);
+                HANDLE.store(core::ptr::from_ref(module).cast_mut(), Release);
             },
             control: Folder::new::<Self>(
                 c"rust_kmemcg_test",
                 Arc::pin_init(pin_init!(Control { running <- new_mutex!(()) }), GFP_KERNEL)?,
                 &FILES,
-                anchor.handle(),
+                module,
             )?,
-            files: debugfs::Files::new::<Self>(anchor.handle())?,
+            files: debugfs::Files::new::<Self>(module)?,
         })
     }
 }

@@ -62,13 +62,20 @@ static PLACE: Place = Place {
 /// An anchor in that place, as if the module had another one. Its drop is that of the anchor.
 struct Second(());
 
+/// An anchor where it is put, for as long as a test needs it.
+fn anchor() -> impl PinInit<Anchor<RustKmemcgTest>, Error> {
+    // SAFETY: The tests below make none in the memory of this module but that of `PLACE`, which
+    // `Second` drops before the test ends.
+    unsafe { Anchor::new() }
+}
+
 impl Second {
     fn new() -> Result<Self> {
         if PLACE.used.xchg(true, Full) {
             return Err(EBUSY);
         }
-        // SAFETY: Ours alone; it is dropped below before it is written again.
-        let made = unsafe { pin_init::raw_try_init(Self::anchor(), Anchor::new()) };
+        // SAFETY: Ours alone; it is dropped before it is written again.
+        let made = unsafe { pin_init::raw_try_init(Self::anchor(), anchor()) };
         if let Err(error) = made {
             PLACE.used.store(false, Released);
             return Err(error);
@@ -144,12 +151,12 @@ fn keeps<T>(make: impl FnOnce(&Handle) -> Result<T>) -> Result {
 
 /// What is dropped with its memory must lie in the module's.
 fn anchor_elsewhere_is_einval() -> Result {
-    let boxed = KBox::pin_init(Anchor::<RustKmemcgTest>::new(), GFP_KERNEL);
+    let boxed = KBox::pin_init(anchor(), GFP_KERNEL);
     check_eq!(
         boxed.err().map(|error| error.to_errno()),
         Some(EINVAL.to_errno())
     );
-    let shared = Arc::pin_init(Anchor::<RustKmemcgTest>::new(), GFP_KERNEL);
+    let shared = Arc::pin_init(anchor(), GFP_KERNEL);
     check_eq!(
         shared.err().map(|error| error.to_errno()),
         Some(EINVAL.to_errno())
