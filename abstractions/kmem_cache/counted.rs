@@ -31,9 +31,10 @@
 //! step 4 did not happen. Why step 5 happens once: the count owned one `Arc`, and step 4 took it.
 //!
 //! Why the code of all this is still there: the count has a hold on the module (see [`unload`])
-//! until step 4 has returned, and the worker's queue, which belongs to a [`Reaper`], has another
-//! one. Dropping the reaper waits until the last of its caches is destroyed and the work that did
-//! it has returned; and one that is never dropped keeps the module.
+//! until step 4, and the worker's queue, which belongs to a [`Reaper`], has another one. The queue
+//! exists until the reaper and the last of its caches are gone. It cannot be destroyed by one of its
+//! own workers, nor in atomic context. So the drop of the last reference on it queues a work on a
+//! workqueue of the system, and that destroys the queue and drops the hold.
 
 use super::{layout_of, Object, Options, Owner, RawCache};
 use crate::abstractions::{
@@ -43,12 +44,17 @@ use crate::abstractions::{
     workqueue::{Options as QueueOptions, OwnedQueue},
 };
 use crate::impl_has_percpu_ref;
-use core::marker::PhantomData;
+use core::{
+    marker::PhantomData,
+    mem::ManuallyDrop,
+    ops::Deref, //
+};
 use kernel::{
     alloc::Flags,
     prelude::*,
     sync::{rcu, Arc},
-    workqueue::{impl_has_work, new_work, Work, WorkItem},
+    task::might_sleep,
+    workqueue::{impl_has_work, new_work, system_long, Work, WorkItem},
 };
 
 /// A slab cache for objects of type `T`, which keep it alive.
@@ -86,8 +92,8 @@ pub struct CountedCache<T: Send + 'static>(Hold<T>);
 /// An object that keeps its cache alive.
 pub type CountedObject<T> = Object<T, Hold<T>>;
 
-/// A reference on a counted cache. Gives no way to the count, nor to another reference: who could
-/// start it anew, or allocate by it, would keep the cache for ever.
+/// A reference on a counted cache. It leads neither to the count nor to another reference: with these
+/// the count could be started anew, or an object be allocated, and the cache would stay for ever.
 pub struct Hold<T: Send + 'static>(Guard<Counted<T>>);
 
 impl<T: Send + 'static> Hold<T> {
@@ -129,7 +135,7 @@ impl<T: Send + 'static> Release for Counted<T> {
     fn release(this: Arc<Self>) {
         let shared = this.reaper.shared.clone();
         if shared.queue.enqueue(this).is_err() {
-            // Cannot be: the count is released once.
+            // Unreachable: the count is released once.
             kernel::warn_on!(true);
         }
     }
@@ -166,7 +172,7 @@ impl<T: Send + 'static> CountedCache<T> {
 
     /// Allocates an object and initialises it in its place.
     ///
-    /// Stands on `kmem_cache_alloc()`. Context: as `flags` say.
+    /// Wraps `kmem_cache_alloc()`. Context: as `flags` say.
     ///
     /// # Errors
     ///
@@ -182,8 +188,7 @@ impl<T: Send + 'static> CountedCache<T> {
 
     /// Allocates `count` objects, or none; `init` is asked for each by its index.
     ///
-    /// Stands on `kmem_cache_alloc_bulk()`; where interrupts are disabled, on
-    /// `kmem_cache_alloc()`. Context: as `flags` say.
+    /// Wraps `kmem_cache_alloc_bulk()`; with interrupts disabled, `kmem_cache_alloc()`. Context: as `flags` say.
     ///
     /// # Errors
     ///
@@ -217,15 +222,73 @@ impl<T: Send + 'static> Drop for CountedCache<T> {
 
 /// Destroys the caches of a module.
 ///
-/// Dropping it waits until all of them are destroyed: so until the last object is dropped. Context
-/// of the drop: may sleep; not in an object's destructor. One that is never dropped keeps its
-/// module for ever: `rmmod` waits.
-pub struct Reaper(Arc<Shared>);
+/// Dropping it waits for nothing: its caches and their objects may go before or after it, in any
+/// order. As long as there is one of them, or the reaper, the module's anchor waits. Context of the
+/// drop: any but NMI.
+pub struct Reaper(SharedRef);
 
+/// The queue of a reaper, which its caches share.
+#[pin_data]
 struct Shared {
-    queue: OwnedQueue,
     /// One member for each cache.
     caches: WaitGroup,
+    #[pin]
+    work: Work<Shared>,
+    /// Dropped last: it has the hold.
+    queue: OwnedQueue,
+}
+
+impl_has_work! { impl HasWork<Self> for Shared { self.work } }
+
+impl WorkItem for Shared {
+    type Pointer = Arc<Self>;
+
+    /// Destroys the queue, which waits for the works on it: that of the last cache, for instance,
+    /// which has dropped the last reference.
+    fn run(this: Arc<Self>) {
+        drop(this);
+    }
+}
+
+/// A reference on [`Shared`] that can be dropped in any context but NMI, by a work of the queue, too.
+///
+/// # Invariants
+///
+/// There is an `Arc` until the drop.
+struct SharedRef(ManuallyDrop<Arc<Shared>>);
+
+impl SharedRef {
+    fn new(shared: Arc<Shared>) -> Self {
+        Self(ManuallyDrop::new(shared))
+    }
+}
+
+impl Clone for SharedRef {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl Deref for SharedRef {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl Drop for SharedRef {
+    fn drop(&mut self) {
+        // SAFETY: Taken here only, and `self` is not used again.
+        let shared = unsafe { ManuallyDrop::take(&mut self.0) };
+        if let Some(last) = Arc::into_unique_or_drop(shared) {
+            // The hold in it keeps the code of the work, and is dropped by that last.
+            if system_long().enqueue(Arc::from(last)).is_err() {
+                // Unreachable: there is one last reference.
+                kernel::warn_on!(true);
+            }
+        }
+    }
 }
 
 impl Reaper {
@@ -236,36 +299,41 @@ impl Reaper {
     /// `ENOMEM`. `ENODEV`: the module is being unloaded.
     pub fn new(name: &CStr, module: &unload::Handle) -> Result<Self> {
         let options = QueueOptions::unbound().mem_reclaim();
-        let shared = Shared {
-            queue: OwnedQueue::new(name, options, module)?,
-            caches: WaitGroup::new()?,
-        };
-        Ok(Self(Arc::new(shared, GFP_KERNEL)?))
+        let shared = Arc::pin_init(
+            try_pin_init!(Shared {
+                caches: WaitGroup::new()?,
+                work <- new_work!("kmem_cache::Reaper"),
+                queue: OwnedQueue::new(name, options, module)?,
+            }),
+            GFP_KERNEL,
+        )?;
+        Ok(Self(SharedRef::new(shared)))
     }
 
-    /// Waits until the caches that were given up, and have no object left, are destroyed.
+    /// Waits until the caches that were dropped, and have no object left, are destroyed.
     ///
     /// Context: may sleep.
     pub fn flush(&self) {
+        might_sleep();
         // The grace period of the kill, then the work of the release.
         rcu::rcu_barrier();
         self.0.queue.flush();
     }
 }
 
-impl Drop for Reaper {
-    fn drop(&mut self) {
-        // Who is a member has no `Arc` of the queue any more when it leaves; but the release that
-        // queued its work, which runs in an RCU read-side critical section, may still have one.
-        // After this ours is the last, and destroys the queue here.
+impl Reaper {
+    /// Waits until all its caches are destroyed: for ever, if the caller has one of them, or an object
+    /// of one.
+    ///
+    /// Context: may sleep; not in a destructor of an object.
+    pub fn wait(self) {
         self.0.caches.wait();
-        rcu::synchronize_rcu();
     }
 }
 
 /// One cache of a reaper. The fields are dropped in this order.
 struct Registration {
-    shared: Arc<Shared>,
+    shared: SharedRef,
     _member: Member,
 }
 

@@ -64,7 +64,7 @@ impl<T> KmemCache<T> {
 
     /// Allocates an object and initialises it in its place.
     ///
-    /// Stands on `kmem_cache_alloc()`. Context: as `flags` say.
+    /// Wraps `kmem_cache_alloc()`. Context: as `flags` say.
     ///
     /// # Errors
     ///
@@ -80,8 +80,7 @@ impl<T> KmemCache<T> {
 
     /// Allocates `count` objects, or none; `init` is asked for each by its index.
     ///
-    /// Stands on `kmem_cache_alloc_bulk()`; where interrupts are disabled, on
-    /// `kmem_cache_alloc()`. Context: as `flags` say.
+    /// Wraps `kmem_cache_alloc_bulk()`; with interrupts disabled, `kmem_cache_alloc()`. Context: as `flags` say.
     ///
     /// # Errors
     ///

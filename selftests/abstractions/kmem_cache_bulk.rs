@@ -241,7 +241,7 @@ fn counted_bulk_keeps_and_releases_the_cache() -> Result {
     reaper.flush();
     drop(last);
     check_eq!(DROPS.get(), 65);
-    drop(reaper); // Returns when the cache is destroyed.
+    reaper.wait(); // Returns when the cache is destroyed.
     Ok(())
 }
 

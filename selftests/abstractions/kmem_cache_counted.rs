@@ -36,6 +36,7 @@ tests! { "kmem_cache_counted":
     many_caches_of_one_reaper,
     raw_round_trip_keeps_the_cache,
     reaper_waits_for_the_last_object,
+    reaper_is_dropped_before_its_cache,
     memory_of_a_cache_of_its_own,
     sizes_and_alignments,
 }
@@ -52,7 +53,7 @@ fn drop_reaper(reaper: Reaper) -> Result<(Arc<Counter>, OwnedQueue)> {
     let done = Arc::new(Counter::new(), GFP_KERNEL)?;
     let tell = done.clone();
     queue.try_spawn(GFP_KERNEL, move || {
-        drop(reaper);
+        reaper.wait();
         tell.set(1);
     })?;
     Ok((done, queue))
@@ -74,7 +75,7 @@ fn cache_dropped_before_its_objects() -> Result {
     check_eq!(DROPS.get(), 1);
     drop(b);
     check_eq!(DROPS.get(), 2);
-    drop(reaper);
+    reaper.wait();
     Ok(())
 }
 
@@ -87,7 +88,7 @@ fn cache_dropped_after_its_objects() -> Result {
     check_eq!(DROPS.get(), 1);
     cache.shrink();
     drop(cache);
-    drop(reaper);
+    reaper.wait();
     Ok(())
 }
 
@@ -105,8 +106,8 @@ fn cache_without_objects() -> Result {
         Options::new().no_merge(),
         &reaper,
     )?);
-    drop(reaper);
-    drop(Reaper::new(c"kmemcg_test_no_cache", crate::handle()?)?);
+    reaper.wait();
+    Reaper::new(c"kmemcg_test_no_cache", crate::handle()?)?.wait();
     Ok(())
 }
 
@@ -127,7 +128,7 @@ fn cache_errors() -> Result {
         CountedCache::<u64>::new(c"kmemcg_test_errors", options, &reaper),
         EINVAL
     );
-    drop(reaper);
+    reaper.wait();
     Ok(())
 }
 
@@ -179,7 +180,7 @@ fn cache_dropped_in_every_context() -> Result {
             exec::run(context, cache, drop).map_err(|(error, _)| error)?;
             check!(object.as_ref().is_none_or(|object| **object == 7));
             exec::run(context, object, drop).map_err(|(error, _)| error)?;
-            drop(reaper);
+            reaper.wait();
         }
     }
     Ok(())
@@ -196,7 +197,7 @@ fn failing_initialiser_lets_go() -> Result {
         check_err!(cache.alloc(fails, GFP_KERNEL), EXDEV);
     }
     drop(cache);
-    drop(reaper);
+    reaper.wait();
     Ok(())
 }
 
@@ -265,7 +266,7 @@ fn destructor_drops_its_own_cache() -> Result {
         let _ = &object.1;
         exec::run(context, object, drop).map_err(|(error, _)| error)?;
         check_eq!(DROPS.get(), 1);
-        drop(reaper);
+        reaper.wait();
     }
     Ok(())
 }
@@ -358,7 +359,7 @@ fn last_drop_from_both_cpus() -> Result {
     })?;
     check!(cpus >= cpus_expected());
     check_eq!(DROPS.get(), 2 * ROUNDS);
-    drop(reaper);
+    reaper.wait();
     Ok(())
 }
 
@@ -385,7 +386,7 @@ fn many_caches_of_one_reaper() -> Result {
     drop(objects);
     check_eq!(DROPS.get(), 20);
     drop(caches);
-    drop(reaper);
+    reaper.wait();
     Ok(())
 }
 
@@ -510,4 +511,32 @@ fn sizes_and_alignments() -> Result {
     one(&reaper, || 1u64)?;
     one(&reaper, || [1u8; 96])?;
     one(&reaper, || Over(1))
+}
+
+/// By the order of fields, say; and in an interrupt. The cache goes after it, then its object.
+fn reaper_is_dropped_before_its_cache() -> Result {
+    struct Owner {
+        _reaper: Reaper,
+        _cache: CountedCache<u64>,
+    }
+
+    for in_interrupt in [false, true] {
+        let reaper = Reaper::new(c"kmemcg_test_first", crate::handle()?)?;
+        let options = Options::new().no_merge();
+        let cache = CountedCache::<u64>::new(c"kmemcg_test_first", options, &reaper)?;
+        let object = cache.alloc(1, GFP_KERNEL)?;
+        let owner = Owner {
+            _reaper: reaper,
+            _cache: cache,
+        };
+        if in_interrupt {
+            let owner = KBox::new(owner, GFP_KERNEL)?;
+            exec::run(IRQ, owner, drop).map_err(|(error, _)| error)?;
+        } else {
+            drop(owner);
+        }
+        check_eq!(*object, 1);
+        drop(object);
+    }
+    Ok(())
 }
