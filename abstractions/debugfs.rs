@@ -5,7 +5,7 @@
 //! The in-tree abstraction leaves `owner` of the file operations null: a file that is still open
 //! when its module is unloaded makes debugfs follow a pointer into memory that is gone (its
 //! `release` is looked up when the file is closed). Here the operations belong to the module, so
-//! an open file keeps it loaded and `rmmod` says `EBUSY`. Reads see one snapshot, however large and
+//! an open file keeps it loaded and `rmmod` fails with `EBUSY`. Reads see one snapshot, however large and
 //! in however many pieces it is read (`seq_file`); each `write()` is one command.
 //!
 //! # Examples
@@ -22,7 +22,7 @@
 //!
 //! fn example<M: ModuleMetadata + 'static>(module: &unload::Handle) -> Result {
 //!     let folder = Folder::new::<M>(c"example", Arc::new(42, GFP_KERNEL)?, &FILES, module)?;
-//!     drop(folder); // The files are gone, and nobody is in them.
+//!     drop(folder); // The files are removed, and no call of `show` or `store` is running.
 //!     Ok(())
 //! }
 //! ```
@@ -30,7 +30,11 @@
 //! C header: [`include/linux/debugfs.h`](srctree/include/linux/debugfs.h)
 
 use super::unload;
-use core::{marker::PhantomData, ptr};
+use core::{
+    marker::PhantomData,
+    mem::ManuallyDrop,
+    ptr, //
+};
 use kernel::{
     bindings,
     error::from_err_ptr,
@@ -38,9 +42,27 @@ use kernel::{
     prelude::*,
     seq_file::SeqFile,
     str::CStr,
-    sync::Arc,
-    uaccess::{UserPtr, UserSlice},
-    ModuleMetadata,
+    sync::{
+        new_mutex,
+        Arc,
+        Mutex, //
+    },
+    task::{
+        might_sleep,
+        Task, //
+    },
+    uaccess::{
+        UserPtr,
+        UserSlice, //
+    },
+    workqueue::{
+        impl_has_work,
+        new_work,
+        system_long,
+        Work,
+        WorkItem, //
+    },
+    ModuleMetadata, //
 };
 
 /// The longest command that a write may carry, in bytes. A longer one is `E2BIG`.
@@ -50,48 +72,109 @@ pub const MAX_COMMAND: usize = 512;
 pub struct File<T: 'static> {
     /// Its name.
     pub name: &'static CStr,
-    /// Prints the content. May be called again for the same read, when the buffer was too small.
+    /// Prints the content. May be called again for the same read, if the buffer was too small.
     pub show: Option<fn(&T, &SeqFile)>,
-    /// Carries out a command: what was written, without the newline at its end.
+    /// Carries out a command: the text that was written, without the newline at its end.
     pub store: Option<fn(&T, &str) -> Result>,
 }
 
 /// What the inode of a file points at.
-struct Node<T: 'static> {
-    data: *const T,
+struct Node<T: Send + Sync + 'static> {
+    inner: *const Inner<T>,
     file: &'static File<T>,
 }
 
 /// A folder at the top of debugfs, with its files.
 ///
-/// Dropping it removes them and waits for whoever is reading or writing. Context of the drop: may
-/// sleep. A folder that is never dropped keeps its module for ever: `rmmod` waits.
+/// Dropping it removes them and waits until no call of [`File::show`] or [`File::store`] is running;
+/// in such a call, which cannot wait for itself, it leaves both to a worker. Context of the drop: may
+/// sleep. A folder that is forgotten keeps its module for ever: `rmmod` waits.
 ///
 /// # Invariants
 ///
-/// `dentry` is the folder; the inodes of its files point into `nodes`, whose `data` is `data`.
-pub struct Folder<T: 'static> {
+/// There is an [`Inner`] until the drop.
+pub struct Folder<T: Send + Sync + 'static>(ManuallyDrop<Pin<KBox<Inner<T>>>>);
+
+/// # Invariants
+///
+/// `dentry` is the folder; the inodes of its files point into `nodes`, whose `inner` is this.
+#[pin_data(PinnedDrop)]
+struct Inner<T: Send + Sync + 'static> {
     dentry: *mut bindings::dentry,
     nodes: KVec<Node<T>>,
     data: Arc<T>,
-    /// The operations of the files are code of the module.
+    /// The tasks that are in one of the files.
+    #[pin]
+    users: Mutex<KVec<usize>>,
+    #[pin]
+    work: Work<Inner<T>>,
+    /// The operations of the files are code of the module. Dropped last.
     _hold: unload::Hold,
 }
 
-// SAFETY: May be removed from any thread; `T` is shared with whoever uses the files.
-unsafe impl<T: Send + Sync> Send for Folder<T> {}
-// SAFETY: Gives out nothing by itself.
-unsafe impl<T: Send + Sync> Sync for Folder<T> {}
+impl_has_work! { impl{T: Send + Sync + 'static} HasWork<Self> for Inner<T> { self.work } }
+
+// SAFETY: `debugfs_remove()` may be called by any task. The nodes lead to a `T` that is shared with
+// the users of the files, and dropped by any of them.
+unsafe impl<T: Send + Sync> Send for Inner<T> {}
+// SAFETY: Shares an `Arc<T>`; the users are locked.
+unsafe impl<T: Send + Sync> Sync for Inner<T> {}
+
+impl<T: Send + Sync + 'static> WorkItem for Inner<T> {
+    type Pointer = Pin<KBox<Self>>;
+
+    fn run(this: Pin<KBox<Self>>) {
+        drop(this);
+    }
+}
+
+#[pinned_drop]
+impl<T: Send + Sync + 'static> PinnedDrop for Inner<T> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: From `debugfs_create_dir()`, by the type invariants, and is not used again. When it
+        // returns, no file operation is running; a file that is still open leads to debugfs only.
+        unsafe { bindings::debugfs_remove(self.dentry) };
+    }
+}
+
+impl<T: Send + Sync + 'static> Inner<T> {
+    /// The current task is in one of the files, until the result is dropped.
+    fn enter(&self) -> Result<User<'_>> {
+        self.users.lock().push(current_task(), GFP_KERNEL)?;
+        Ok(User(&self.users))
+    }
+
+    fn is_user(&self) -> bool {
+        self.users.lock().contains(&current_task())
+    }
+}
+
+/// A task that is in a file.
+struct User<'a>(&'a Mutex<KVec<usize>>);
+
+impl Drop for User<'_> {
+    fn drop(&mut self) {
+        let mut users = self.0.lock();
+        if let Some(at) = users.iter().position(|&task| task == current_task()) {
+            let _ = users.remove(at);
+        }
+    }
+}
+
+/// The current task, as a number to compare with.
+fn current_task() -> usize {
+    Task::current_raw().addr()
+}
 
 impl<T: Send + Sync + 'static> Folder<T> {
     /// Makes the folder and its files, which belong to the module `M`.
     ///
-    /// Stands on `debugfs_create_dir()` and `debugfs_create_file()`. Context: may sleep.
+    /// Wraps `debugfs_create_dir()` and `debugfs_create_file()`. Context: may sleep.
     ///
     /// # Errors
     ///
-    /// `EINVAL`: `M` is not the module that this code is part of. `EEXIST`, `ENOMEM`; `ENODEV` or `EPERM` where debugfs is switched off; `ENODEV` where the
-    /// module is being unloaded.
+    /// `EINVAL`: `M` is not the module that this code is part of. `ENODEV`: the module is being
+    /// unloaded. `ENODEV` or `EPERM`: debugfs is switched off. `EEXIST`. `ENOMEM`.
     pub fn new<M: ModuleMetadata + 'static>(
         name: &CStr,
         data: Arc<T>,
@@ -102,20 +185,32 @@ impl<T: Send + Sync + 'static> Folder<T> {
         if !unload::is_in_module::<M, _>(operations) {
             return Err(EINVAL);
         }
-        let hold = module.hold()?;
-        let mut nodes = KVec::with_capacity(files.len(), GFP_KERNEL)?;
-        for file in files {
-            nodes.push(Node { data: &*data, file }, GFP_KERNEL)?;
-        }
-        // SAFETY: `name` is a C string, copied; a null parent is the top.
-        let dentry = unsafe { bindings::debugfs_create_dir(name.as_char_ptr(), ptr::null_mut()) };
-        let folder = Self {
-            dentry: from_err_ptr(dentry)?,
-            nodes,
-            data,
-            _hold: hold,
-        };
-        for node in folder.nodes.iter() {
+        let inner = KBox::pin_init(
+            try_pin_init!(&this in Inner {
+                // INVARIANT: They are of this folder, which stays in its box.
+                nodes: {
+                    let mut nodes = KVec::with_capacity(files.len(), GFP_KERNEL)?;
+                    for file in files {
+                        let inner = this.as_ptr();
+                        nodes.push(Node { inner, file }, GFP_KERNEL)?;
+                    }
+                    nodes
+                },
+                data,
+                users <- new_mutex!(KVec::new(), "debugfs::Folder::users"),
+                work <- new_work!("debugfs::Folder"),
+                _hold: module.hold()?,
+                dentry: {
+                    // SAFETY: `name` is a C string, which is copied; a null parent is the top.
+                    from_err_ptr(unsafe {
+                        bindings::debugfs_create_dir(name.as_char_ptr(), ptr::null_mut())
+                    })?
+                },
+            }),
+            GFP_KERNEL,
+        )?;
+        let folder = Self(ManuallyDrop::new(inner));
+        for node in folder.0.nodes.iter() {
             let mode = match (node.file.show.is_some(), node.file.store.is_some()) {
                 (true, false) => 0o400,
                 (false, _) => 0o200,
@@ -123,13 +218,13 @@ impl<T: Send + Sync + 'static> Folder<T> {
             };
             // SAFETY: The name is a C string; `dentry` is the folder. The node stays where it is
             // and alive until the file is removed: `nodes` does not grow, and the drop removes
-            // the files first. The operations fit such a node, and lie in the module that they say
-            // is their owner; while that is there, so is the hold.
+            // the files first. The operations fit such a node, and are in the memory of the module
+            // that is their owner, which the hold keeps until then.
             from_err_ptr(unsafe {
                 bindings::debugfs_create_file_full(
                     node.file.name.as_char_ptr(),
                     mode,
-                    folder.dentry,
+                    folder.0.dentry,
                     ptr::from_ref(node).cast_mut().cast(),
                     ptr::null(),
                     operations,
@@ -139,17 +234,21 @@ impl<T: Send + Sync + 'static> Folder<T> {
         Ok(folder)
     }
 
-    /// What the files show and change.
+    /// Returns what the files show and change.
     pub fn data(&self) -> &Arc<T> {
-        &self.data
+        &self.0.data
     }
 }
 
-impl<T> Drop for Folder<T> {
+impl<T: Send + Sync + 'static> Drop for Folder<T> {
     fn drop(&mut self) {
-        // SAFETY: The folder is ours, and not used again. Waits for readers and writers; whoever
-        // has a file open still reaches debugfs only, not us.
-        unsafe { bindings::debugfs_remove(self.dentry) };
+        might_sleep();
+        // SAFETY: Taken here only, and `self` is not used again.
+        let inner = unsafe { ManuallyDrop::take(&mut self.0) };
+        if inner.is_user() {
+            // `debugfs_remove()` would wait for the caller.
+            system_long().enqueue(inner);
+        }
     }
 }
 
@@ -171,12 +270,12 @@ impl<M: ModuleMetadata + 'static, T: Send + Sync + 'static> Operations<M, T> {
 /// # Safety
 ///
 /// Called by debugfs only, for a file of a `Folder<T>` that is not removed before it returns.
-unsafe extern "C" fn open<T: Sync + 'static>(
+unsafe extern "C" fn open<T: Send + Sync + 'static>(
     inode: *mut bindings::inode,
     file: *mut bindings::file,
 ) -> c_int {
-    // SAFETY: `file` is being opened; the node is passed on to `show()` and `write()`, which run
-    // only while the file is not removed.
+    // SAFETY: `file` is being opened; `single_open()` passes the node on to `show()` and `write()`,
+    // which debugfs calls only while the file is not removed.
     unsafe { bindings::single_open(file, Some(show::<T>), (*inode).i_private) }
 }
 
@@ -184,7 +283,7 @@ unsafe extern "C" fn open<T: Sync + 'static>(
 ///
 /// Called by `seq_read()` only, with the `seq_file` that [`open`] made, while the file is not
 /// removed.
-unsafe extern "C" fn show<T: Sync + 'static>(
+unsafe extern "C" fn show<T: Send + Sync + 'static>(
     seq: *mut bindings::seq_file,
     _: *mut c_void,
 ) -> c_int {
@@ -193,10 +292,14 @@ unsafe extern "C" fn show<T: Sync + 'static>(
     let Some(show) = node.file.show else {
         return EINVAL.to_errno();
     };
+    // SAFETY: Alive as long as the file is not removed, by the invariants of `Inner`.
+    let inner = unsafe { &*node.inner };
+    let _user = match inner.enter() {
+        Ok(user) => user,
+        Err(error) => return error.to_errno(),
+    };
     // SAFETY: Valid during this call, and used by this thread only.
-    let seq = unsafe { SeqFile::from_raw(seq) };
-    // SAFETY: Alive as long as the file is, by the invariants of `Folder`.
-    show(unsafe { &*node.data }, seq);
+    show(&inner.data, unsafe { SeqFile::from_raw(seq) });
     0
 }
 
@@ -204,7 +307,7 @@ unsafe extern "C" fn show<T: Sync + 'static>(
 ///
 /// Called by debugfs only, for a file that [`open`] opened and that is not removed before it
 /// returns.
-unsafe extern "C" fn write<T: Sync + 'static>(
+unsafe extern "C" fn write<T: Send + Sync + 'static>(
     file: *mut bindings::file,
     buffer: *const c_char,
     count: usize,
@@ -215,8 +318,12 @@ unsafe extern "C" fn write<T: Sync + 'static>(
         let seq = (*file).private_data.cast::<bindings::seq_file>();
         &*(*seq).private.cast::<Node<T>>()
     };
-    // SAFETY: Alive as long as the file is, by the invariants of `Folder`.
-    match store(node.file, unsafe { &*node.data }, buffer, count) {
+    // SAFETY: Alive as long as the file is not removed, by the invariants of `Inner`.
+    let inner = unsafe { &*node.inner };
+    let stored = inner
+        .enter()
+        .and_then(|_user| store(node.file, &inner.data, buffer, count));
+    match stored {
         Ok(()) => count as isize,
         Err(error) => error.to_errno() as isize,
     }

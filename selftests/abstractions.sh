@@ -173,7 +173,21 @@ errors_and_modes() {
 	[ "$errno" = EINVAL ] || [ "$errno" = EACCES ] || fail "$errno"
 	! cat $files/refuses 2>/dev/null || fail "read a file without content"
 	mode=$(stat -c '%n %a' $files/* | sed 's|.*/||' | tr '\n' ';')
-	[ "$mode" = "echo 600;empty 400;large 400;neither 200;refuses 200;" ] || fail "$mode"
+	[ "$mode" = "echo 600;empty 400;large 400;neither 200;own 200;refuses 200;" ] || fail "$mode"
+}
+
+# Its file operation is the one that the removal waits for.
+store_drops_its_folder() {
+	local i
+	control=$files
+	send own new || fail "$errno"
+	control=/sys/kernel/debug/$module.own
+	send drop now || fail "$errno"
+	for i in 1 2 3 4 5 6 7 8 9 10; do
+		[ -e $control ] || return 0
+		sleep 0.2
+	done
+	fail "it is still there after $i looks"
 }
 
 # Rather than code that is gone.
@@ -213,6 +227,7 @@ tests "debugfs: the list of the tests, and names that are not in it" lists_are_r
 	"debugfs: a write arrives as it is, without one newline at its end" commands_arrive \
 	"debugfs: no UTF-8, and more than 512 bytes, are refused and change nothing" refused_bytes \
 	"debugfs: errors of a store function, and the modes of files" errors_and_modes \
+	"debugfs: a store function drops its own folder" store_drops_its_folder \
 	"$@" \
 	"debugfs: an open file keeps its module" open_file_keeps_the_module \
 	"unloaded, nothing is left, and it can be loaded again" leaves_nothing

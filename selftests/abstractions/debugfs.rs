@@ -163,7 +163,7 @@ pub(crate) struct Content {
 /// Lines of `large`: 64 bytes each, and far more than 64 KiB of them.
 const LINES: usize = 5_000;
 
-static CONTENT: [File<Content>; 5] = [
+static CONTENT: [File<Content>; 6] = [
     // Each show is another generation: a reader must see one only.
     File {
         name: c"large",
@@ -210,7 +210,41 @@ static CONTENT: [File<Content>; 5] = [
         show: None,
         store: None,
     },
+    // Makes the folder `rust_kmemcg_test.own`.
+    File {
+        name: c"own",
+        show: None,
+        store: Some(|_, _| {
+            let own = Arc::pin_init(pin_init!(Own { folder <- new_mutex!(None) }), GFP_KERNEL)?;
+            let (name, module) = (c"rust_kmemcg_test.own", crate::handle()?);
+            let folder = Folder::new::<RustKmemcgTest>(name, own.clone(), &OWN, module)?;
+            *own.folder.lock() = Some(folder);
+            Ok(())
+        }),
+    },
 ];
+
+/// The owner of the folder that it is the content of.
+#[pin_data]
+struct Own {
+    #[pin]
+    folder: Mutex<Option<Folder<Own>>>,
+}
+
+// SAFETY: Owns a folder, which is `Send` where its content is: the compiler goes round in circles.
+unsafe impl Send for Own {}
+// SAFETY: The folder is locked.
+unsafe impl Sync for Own {}
+
+static OWN: [File<Own>; 1] = [File {
+    name: c"drop",
+    show: None,
+    store: Some(|own, _| {
+        let folder = own.folder.lock().take().ok_or(ENOENT)?;
+        drop(folder);
+        Ok(())
+    }),
+}];
 
 impl Files {
     pub(crate) fn new<M: ModuleMetadata + 'static>(module: &unload::Handle) -> Result<Self> {
