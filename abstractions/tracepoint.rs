@@ -7,26 +7,43 @@
 //! # Examples
 //!
 //! ```
-//! use kernel::{ffi::c_void, prelude::*};
+//! use core::ptr;
+//! use kernel::{bindings, ffi::{c_char, c_void}, prelude::*};
 //! use rust_kmemcg::abstractions::tracepoint::Probe;
 //!
-//! unsafe extern "C" fn on_event(_data: *mut c_void) {}
+//! /// With the types of the `TP_PROTO()` of the event, behind `data`.
+//! unsafe extern "C" fn on_release(
+//!     _data: *mut c_void,
+//!     _cgroup: *mut bindings::cgroup,
+//!     _path: *const c_char,
+//! ) {
+//! }
 //!
 //! fn example() -> Result {
-//!     // SAFETY: The probe uses none of the arguments.
-//!     let probe = unsafe { Probe::new(c"cgroup_release", on_event as *mut c_void, 0 as _) }?;
-//!     drop(probe); // No probe is running any more.
+//!     let function = on_release as *mut c_void;
+//!     // SAFETY: The function has the arguments of this tracepoint, and uses none. The probe is
+//!     // dropped below.
+//!     let probe = unsafe { Probe::new(c"cgroup_release", function, ptr::null_mut()) }?;
+//!     drop(probe); // No call of the function is running any more.
 //!     Ok(())
 //! }
 //! ```
 
 use super::helpers;
 use core::ptr::{self, NonNull};
-use kernel::{bindings, error::to_result, ffi::c_void, prelude::*, str::CStr};
+use kernel::{
+    bindings,
+    error::to_result,
+    ffi::c_void,
+    prelude::*,
+    str::CStr,
+    task::might_sleep, //
+};
 
 /// A function that is called when a tracepoint fires.
 ///
-/// Dropping it removes the function and waits until nobody is in it. Context of the drop: may sleep.
+/// Dropping it removes the function and waits until no call of it is running. Context of the drop:
+/// may sleep.
 ///
 /// # Invariants
 ///
@@ -37,9 +54,10 @@ pub struct Probe {
     data: *mut c_void,
 }
 
-// SAFETY: May be removed from any thread.
+// SAFETY: `tracepoint_probe_unregister()` may be called by any task; the caller of `Probe::new()`
+// guarantees that `data` can be used in all contexts of the tracepoint.
 unsafe impl Send for Probe {}
-// SAFETY: Gives out nothing.
+// SAFETY: A shared reference gives access to nothing.
 unsafe impl Sync for Probe {}
 
 struct Search<'a> {
@@ -83,7 +101,7 @@ fn find(name: &CStr) -> Result<NonNull<bindings::tracepoint>> {
 impl Probe {
     /// Calls `function` with `data` and the arguments of the tracepoint whenever that fires.
     ///
-    /// Stands on `tracepoint_probe_register()`. Context: may sleep.
+    /// Wraps `tracepoint_probe_register()`. Context: may sleep.
     ///
     /// # Errors
     ///
@@ -92,12 +110,17 @@ impl Probe {
     ///
     /// # Safety
     ///
-    /// `function` is a C function that takes `data` and the arguments of this very tracepoint, and
-    /// may be called with them in every context that the tracepoint fires in, until the probe is
-    /// dropped; the probe is dropped, not forgotten, before the code of `function` goes.
+    /// - `function` is an `extern "C"` function whose arguments are `data` and all those of the
+    ///   tracepoint (`TP_PROTO()`), in number and in type: with `CONFIG_CFI` a call through another
+    ///   type traps.
+    /// - It may be called with them in every context that the tracepoint fires in, until the probe is
+    ///   dropped.
+    /// - The probe is dropped, not forgotten, before the code of `function` is freed.
     pub unsafe fn new(name: &CStr, function: *mut c_void, data: *mut c_void) -> Result<Self> {
+        might_sleep();
         let tracepoint = find(name)?;
-        // SAFETY: The tracepoint is the kernel's; the rest is the caller's.
+        // SAFETY: The tracepoint is one of the kernel itself, which is not freed; the caller guarantees
+        // that `function` can be called by it.
         to_result(unsafe {
             helpers::rust_kmemcg_tracepoint_probe_register_may_exist(
                 tracepoint.as_ptr(),
@@ -116,7 +139,8 @@ impl Probe {
 
 impl Drop for Probe {
     fn drop(&mut self) {
-        // SAFETY: Registered, by the type invariants. It fails for want of memory only, and then
+        might_sleep();
+        // SAFETY: Registered, by the type invariants. If it has no memory for the new list of probes, it
         // replaces the function by one that does nothing.
         unsafe {
             bindings::tracepoint_probe_unregister(
@@ -127,7 +151,7 @@ impl Drop for Probe {
         };
         // Probes run in SRCU or RCU-tasks-trace read-side critical sections of the tracepoint core,
         // which `synchronize_rcu()` does not wait for.
-        // SAFETY: May sleep here, by contract; nothing else is to be upheld.
+        // SAFETY: `tracepoint_synchronize_unregister()` asks for a context that may sleep only.
         unsafe { helpers::rust_kmemcg_tracepoint_synchronize_unregister() };
     }
 }

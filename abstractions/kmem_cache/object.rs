@@ -28,8 +28,8 @@ pub unsafe trait Owner {
 /// Says that a type owns a [`RawCache`], whose objects hold references on the type.
 ///
 /// As long as there is an object there is a [`Guard`], so the count owns an `Arc`, so the type is
-/// not dropped, so the cache is not destroyed. When the last object is freed the [`Release`]
-/// callback gets that `Arc`, in any context, and passes it to a worker, who may drop it.
+/// not dropped, so the cache is not destroyed. When the last object is freed, the [`Release`]
+/// callback receives that `Arc`, in any context, and passes it to a worker, which may drop it.
 ///
 /// Implemented by [`impl_has_cache!`](crate::impl_has_cache!).
 ///
@@ -62,10 +62,12 @@ macro_rules! impl_has_cache {
     };
 }
 
-/// A reference on what has a cache, for an object of that cache.
+/// A reference on a structure with a cache, for an object of that cache.
 ///
-/// Made of a [`Guard`], and no way back to one: who has an object cannot take the reference out of
-/// it, clone it, or start the count anew by it.
+/// Made of a [`Guard`], and cannot be turned into one again: the reference can be neither cloned nor
+/// taken out of the object. It gives shared access to the structure, though, and with it whatever
+/// that can be used for: [`PercpuRef::tryget`](crate::abstractions::percpu_ref::PercpuRef::tryget)
+/// takes another reference, as long as the count is not zero. To prevent that, wrap the object.
 pub struct Reference<C: HasCache + Release>(Guard<C>);
 
 impl<C: HasCache + Release> From<Guard<C>> for Reference<C> {
@@ -109,7 +111,7 @@ pub struct Object<T, O: Owner> {
 
 // SAFETY: Owns a `T` and an `O`, like a box with an allocator.
 unsafe impl<T: Send, O: Owner + Send> Send for Object<T, O> {}
-// SAFETY: As above.
+// SAFETY: Gives shared access to the `T` and the `O`, like a box with an allocator.
 unsafe impl<T: Sync, O: Owner + Sync> Sync for Object<T, O> {}
 
 impl<T, O: Owner> Object<T, O> {
@@ -124,7 +126,7 @@ impl<T, O: Owner> Object<T, O> {
         Error: From<E>,
     {
         let memory = owner.cache().alloc(flags)?;
-        // SAFETY: Just allocated there; enough for a `T`, says the caller.
+        // SAFETY: Just allocated there; the caller guarantees that it is enough for a `T`.
         unsafe { Self::init(owner, memory, init) }
     }
 
@@ -186,7 +188,7 @@ impl<T, O: Owner> Object<T, O> {
                     unsafe { owner.cache().free(one) };
                     continue;
                 }
-                // SAFETY: Allocated above; enough for a `T`, says the caller.
+                // SAFETY: Allocated above; the caller guarantees that it is enough for a `T`.
                 failed = unsafe { Self::init(another(), one, init(objects.len())) }
                     .and_then(|object| Ok(objects.push(object, flags)?));
             }
@@ -197,7 +199,7 @@ impl<T, O: Owner> Object<T, O> {
 
     /// Drops many objects, whose memory is given back in batches.
     ///
-    /// Stands on `kmem_cache_free_bulk()`; where interrupts are disabled, on `kmem_cache_free()`.
+    /// Wraps `kmem_cache_free_bulk()`; with interrupts disabled, `kmem_cache_free()`.
     /// Context: as the drop of one.
     pub fn free_bulk(objects: KVec<Self>) {
         if !context::interrupts_enabled() {
@@ -227,13 +229,13 @@ impl<T, O: Owner> Object<T, O> {
 
     /// Splits the object in two parts; [`from_raw`](Self::from_raw) is the inverse.
     ///
-    /// As with a box, who drops the parts leaks the object; and with it the cache.
+    /// If the parts are dropped the object is leaked, as with a box, and its cache with it.
     pub fn into_raw(self) -> (NonNull<T>, Detached<O>) {
         let (ptr, owner) = self.into_parts();
         (ptr, Detached(ManuallyDrop::new(owner)))
     }
 
-    /// Not for everyone: the owner could be dropped before the memory is freed.
+    /// Private: the owner could be dropped before the memory is freed.
     fn into_parts(self) -> (NonNull<T>, O) {
         let this = ManuallyDrop::new(self);
         // SAFETY: `this` is not used again, and is not dropped.
@@ -285,14 +287,12 @@ impl<T, O: Owner> Drop for Object<T, O> {
     }
 }
 
-/// Memory without a type, as large as the layout of its cache says; uninitialised when it comes.
+/// Memory without a type, of the layout of its cache; uninitialised when it is allocated. Access to it
+/// is unsafe.
 pub struct Memory(());
 
-// SAFETY: Access to the memory is unsafe, and up to whoever does it.
-unsafe impl Sync for Memory {}
-
 impl<O: Owner> Object<Memory, O> {
-    /// Allocates memory. Stands on `kmem_cache_alloc()`. Context: as `flags` say.
+    /// Allocates memory. Wraps `kmem_cache_alloc()`. Context: as `flags` say.
     ///
     /// # Errors
     ///
@@ -350,7 +350,7 @@ impl<O: Owner> Batch<O> {
 
     fn flush(&mut self) {
         if let Some(owner) = &self.owners[0] {
-            // SAFETY: All came from the cache of this owner, say the callers of `push()`.
+            // SAFETY: All came from the cache of this owner, by the contract of `push()`.
             unsafe { owner.cache().free_bulk(&mut self.memory[..self.len]) };
         }
         for owner in &mut self.owners[..self.len] {
@@ -370,9 +370,9 @@ impl<O: Owner> Drop for Batch<O> {
 #[repr(transparent)]
 pub struct KfreeRcuHead(Opaque<bindings::kvfree_rcu_head>);
 
-// SAFETY: Nobody touches it before the object is given to `free_rcu()`.
+// SAFETY: The head is written by `free_rcu()` only, which owns the object.
 unsafe impl Send for KfreeRcuHead {}
-// SAFETY: As above.
+// SAFETY: A shared reference gives no access to the head; `free_rcu()` owns the object.
 unsafe impl Sync for KfreeRcuHead {}
 
 impl KfreeRcuHead {
@@ -427,12 +427,12 @@ macro_rules! impl_has_kfree_rcu_head {
 }
 
 impl<T: HasKfreeRcuHead, O: Owner> Object<T, O> {
-    /// Frees the memory after a grace period: readers that found the object under RCU may go on
-    /// looking at it until then. `T` must not need to be dropped.
+    /// Frees the memory after a grace period: readers that found the object under RCU may use it until
+    /// then. `T` must not need to be dropped.
     ///
-    /// What that means for destroying the cache: the owner is let go at once, and
-    /// `kmem_cache_destroy()` waits for what is still on its way (`kvfree_rcu_barrier()`); whoever
-    /// destroys it may sleep, by contract. Stands on `kfree_rcu()`. Context: any but NMI.
+    /// The owner is dropped at once, so the cache can be destroyed before the memory is freed:
+    /// `kmem_cache_destroy()` waits for it (`kvfree_rcu_barrier_on_cache()`). Wraps `kfree_rcu()`.
+    /// Context: any but NMI.
     pub fn free_rcu(self) {
         const {
             assert!(!core::mem::needs_drop::<T>(), "nobody would drop it");
@@ -442,9 +442,9 @@ impl<T: HasKfreeRcuHead, O: Owner> Object<T, O> {
         let (ptr, owner) = self.into_parts();
         // SAFETY: Valid, by the type invariants of `Object`.
         let head = unsafe { ptr.as_ref() }.kfree_rcu_head().0.get();
-        // SAFETY: The pointer is that of a live object of a slab, which `kfree()` accepts; the
-        // head is a field of it, near enough to its beginning, and nobody else writes it. Who
-        // still looks at the object does so under RCU.
+        // SAFETY: `kvfree_call_rcu()` takes a live object that `kfree()` accepts, as that of any slab
+        // cache, and a head in its first 4096 bytes that is not queued yet. Readers that still use
+        // the object are RCU readers.
         unsafe { bindings::kvfree_call_rcu(head, ptr.as_ptr().cast()) };
         drop(owner);
     }

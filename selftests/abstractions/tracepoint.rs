@@ -40,8 +40,8 @@ static CALLS: Counter = Counter::new();
 unsafe extern "C" fn on_switch(
     data: *mut c_void,
     _preempt: bool,
-    _prev: *mut c_void,
-    _next: *mut c_void,
+    _prev: *mut bindings::task_struct,
+    _next: *mut bindings::task_struct,
     _state: c_uint,
 ) {
     // SAFETY: The probes below pass a static counter, or null.
@@ -139,8 +139,8 @@ unsafe extern "C" fn on_alloc(
     _data: *mut c_void,
     _call_site: c_ulong,
     _ptr: *const c_void,
-    _cache: *mut c_void,
-    _flags: c_uint,
+    _cache: *mut bindings::kmem_cache,
+    _flags: bindings::gfp_t,
     _node: c_int,
 ) {
     if Task::current_raw() == TASK.load(Acquire) && STATE.get() == 0 {
