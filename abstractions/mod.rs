@@ -15,6 +15,10 @@
 //! On PREEMPT_RT such a lock sleeps, and no memory is freed in a hard interrupt: "any context" leaves
 //! that one out there.
 
+// Safe code can raise some counts without bound, by forgetting the guards: that of a percpu_ref, which is
+// a `long`. With 64 bits they do not wrap.
+kernel::static_assert!(kernel::ffi::c_ulong::BITS == 64, "the counts need 64 bits");
+
 pub mod call_rcu;
 #[cfg(CONFIG_CGROUPS)]
 pub mod cgroup;
