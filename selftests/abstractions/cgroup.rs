@@ -48,7 +48,7 @@ fn walk_begins_with_the_root_and_parents() -> Result {
 
 /// Of those that the walk finds.
 fn current_task_is_in_one_of_them() -> Result {
-    let id = rcu_slot::read(|reader| Cgroup::current_id(reader));
+    let id = rcu_slot::read(Cgroup::current_id);
     check!(Cgroup::all().any(|cgroup| cgroup.id() == id));
     Ok(())
 }
@@ -59,7 +59,7 @@ fn interrupt_is_in_none() -> Result {
     WRONG.set(0);
     for context in [Context::SoftIrq, IRQ] {
         exec::run(context, (), |()| {
-            if rcu_slot::read(|reader| Cgroup::current_id(reader)) != 0 {
+            if rcu_slot::read(Cgroup::current_id) != 0 {
                 WRONG.add();
             }
         })
