@@ -13,7 +13,7 @@ static QUEUE: SetOnce<OwnedQueue> = SetOnce::new();
 
 pub fn example(module: &unload::Handle) -> Result {
     #[cfg(not(fixed))]
-    let queue = OwnedQueue::new(c"example", Options::unbound())?; //~ ERROR E0061 argument #3 of type `&rust_kmemcg::abstractions::unload::Handle` is missing
+    let queue = OwnedQueue::new(c"example", Options::unbound())?; //~ ERROR E0061 argument #3 of type `&Handle` is missing
     #[cfg(fixed)]
     let queue = OwnedQueue::new(c"example", Options::unbound(), module)?;
     QUEUE.populate(queue);
