@@ -6,7 +6,7 @@
 
 #include "rust_kmemcg.h"
 
-/* The module! macro cannot set a version. scripts/package/deb replaces it by that of the package. */
+/* The module! macro cannot set a version. scripts/package/deb puts the package's here. */
 MODULE_VERSION("0.1");
 
 EXPORT_SYMBOL_GPL(kmemcg_root_create);

@@ -146,7 +146,8 @@ void twin_group_offline(struct twin_group *group)
 		} else {
 			twin_step(child, TWIN_OFFLINE_DEFERRED);
 			atomic64_inc(&root->deferred_offlines);
-			rust_kmemcg_trace_child_defer_offline(root->number, child->owner, child->number);
+			rust_kmemcg_trace_child_defer_offline(root->number, child->owner,
+							      child->number);
 		}
 		spin_unlock(&root->gate);
 		WRITE_ONCE(child->owner, group->parent->number);
