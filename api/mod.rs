@@ -253,14 +253,12 @@ struct RawStats {
 }
 
 fn raw_stats(root: &Root) -> RawStats {
-    let (mut caches, mut objects) = (0, 0);
-    root.for_each_child(|child| {
-        caches += 1;
-        objects += child.objects() as u64;
-    });
+    let mut objects = 0;
+    root.for_each_child(|child| objects += child.objects() as u64);
     let stats = root.stats();
     RawStats {
-        caches,
+        // A cache that is being destroyed is not listed, but counts.
+        caches: root.caches() as u64,
         objects,
         allocations_root: stats.allocations_root.get(),
         requests: stats.requests.get(),
