@@ -246,6 +246,7 @@ fn destructor_frees_objects_of_the_same_cache() -> Result {
         drop(cache);
         exec::run(context, list, drop).map_err(|(error, _)| error)?;
         check_eq!(DROPS.get(), 40);
+        reaper.wait();
     }
     Ok(())
 }
@@ -520,10 +521,14 @@ fn reaper_is_dropped_before_its_cache() -> Result {
         _cache: CountedCache<u64>,
     }
 
-    for in_interrupt in [false, true] {
-        let reaper = Reaper::new(c"kmemcg_test_first", crate::handle()?)?;
+    // Nothing waits until a cache is gone: each has a name of its own.
+    for (in_interrupt, name) in [
+        (false, c"kmemcg_test_first1"),
+        (true, c"kmemcg_test_first2"),
+    ] {
+        let reaper = Reaper::new(name, crate::handle()?)?;
         let options = Options::new().no_merge();
-        let cache = CountedCache::<u64>::new(c"kmemcg_test_first", options, &reaper)?;
+        let cache = CountedCache::<u64>::new(name, options, &reaper)?;
         let object = cache.alloc(1, GFP_KERNEL)?;
         let owner = Owner {
             _reaper: reaper,

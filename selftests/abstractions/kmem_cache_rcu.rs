@@ -67,7 +67,7 @@ fn free_counted_and_give_up_right_after() -> Result {
             object.free_rcu();
         }
         drop(cache);
-        drop(reaper);
+        reaper.wait();
     }
     Ok(())
 }

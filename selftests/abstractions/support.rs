@@ -165,7 +165,7 @@ impl Drop for Bell {
     }
 }
 
-const PATIENCE: Delta = Delta::from_secs(5);
+const PATIENCE: Delta = Delta::from_secs(30);
 
 /// Sleeps until the condition holds; false when that takes too long.
 pub(crate) fn eventually(condition: impl Fn() -> bool) -> bool {
