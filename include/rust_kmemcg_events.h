@@ -12,7 +12,7 @@ KMEMCG_ROOT_EVENT(root_create);
 KMEMCG_ROOT_EVENT(root_close);
 /* The dying flag was set: nothing is admitted for this root from here. */
 KMEMCG_ROOT_EVENT(root_dying);
-/* rcu_barrier(), flush_workqueue() and rcu_barrier() have returned. */
+/* What was admitted before has ended: all callbacks, works, and grace periods of kills. */
 KMEMCG_ROOT_EVENT(root_drained);
 /* Objects live: the destroy failed, and the dying flag is clear again. */
 KMEMCG_ROOT_EVENT(root_busy);
@@ -40,11 +40,11 @@ KMEMCG_CHILD_EVENT(child_defer_offline);
 KMEMCG_CHILD_EVENT(child_reparent);
 /* The grace period is over: the callback queues the deactivation work. */
 KMEMCG_CHILD_EVENT(child_rcu);
-/* percpu_ref_kill() comes next, for good: by the deactivation work, or by a close. */
+/* The count is killed for good: by the deactivation, a close, or a maker that gives it up. */
 KMEMCG_CHILD_EVENT(child_kill);
 /* The destroyer of the root calls percpu_ref_kill(); if the destroy fails, that is undone. */
 KMEMCG_CHILD_EVENT(child_mark_killed);
-/* The destroy failed: the count is live again. */
+/* The destroy failed: the child is what it was before, and its count is made live again. */
 KMEMCG_CHILD_EVENT(child_resurrect);
 /* The last reference was put; the shutdown was admitted, its callback is queued. */
 KMEMCG_CHILD_EVENT(child_release);

@@ -80,7 +80,7 @@ inline destroy(c)
 	do
 	:: atomic { next_listed(c);
 		if :: c == NC -> break :: else fi };
-	   mark_killed(c);
+	   kill_for_destroy(c);
 	   atomic { ok = false; c++ }
 	od;
 #ifndef MUTANT_left_to_close
@@ -157,7 +157,7 @@ inline hand_back(c)
 	      /* Its release is over, or on its way. */
 	      atomic { gate == 0 && (stage[c] == RELEASE_DEFERRED || stage[c] == RELEASE_DEFERRED_MARKED) -> MAY_SLEEP }
 	   fi;
-	   unmark_killed(c);
+	   hand_back_child(c);
 	   if
 	   :: atomic { ok && held_one -> ok = false };
 	      percpu_ref_resurrect(c);

@@ -284,7 +284,7 @@ inline kill_if_closing(c)
 	if :: ok -> percpu_ref_kill(c); ENTER killing-- LEAVE :: else fi
 }
 
-inline mark_killed(c)
+inline kill_for_destroy(c)
 {
 	if
 	:: atomic { !is_live(c) -> skip }
@@ -306,7 +306,7 @@ inline mark_killed(c)
 }
 
 /* ok: the count is to be made live again. In a root that was closing, a kill is final. */
-inline unmark_killed(c)
+inline hand_back_child(c)
 {
 	ENTER
 		if

@@ -81,7 +81,7 @@ pub struct Child {
     shutdown: Work<Child, SHUTDOWN>,
     life: LockedBy<Life, Inside<Child>>,
     /// The index of its group in the lookup.
-    slot: Option<u16>,
+    index: Option<u16>,
     identity: Identity,
 }
 
@@ -121,18 +121,18 @@ impl Identity {
 }
 
 impl Child {
-    /// Makes the cache, and a count that is not started yet. `slot` is none for the root's own cache.
+    /// Makes the cache, and a count that is not started yet. `index` is none for the root's own cache.
     /// Context: may sleep.
     pub(super) fn new(
         root: &Arc<Root>,
         number: u64,
         owner: u64,
-        slot: Option<u16>,
+        index: Option<u16>,
         name: &CStr,
     ) -> Result<Arc<Self>> {
         let cache = RawCache::new(name, root.layout, root.options.no_merge())?;
         let life = Life {
-            stage: match slot {
+            stage: match index {
                 Some(_) => Stage::New,
                 None => Stage::Active,
             },
@@ -145,8 +145,8 @@ impl Child {
             rcu <- RcuHead::new(),
             deactivation <- new_work!("rust_kmemcg::Child::deactivation"),
             shutdown <- new_work!("rust_kmemcg::Child::shutdown"),
-            life: LockedBy::new(root.gate.lock(), life),
-            slot,
+            life: LockedBy::new(root.gate.spinlock(), life),
+            index,
             identity: Identity {
                 root: root.clone(),
                 number,
@@ -194,7 +194,7 @@ impl Child {
     /// Where the lookup leads to it, while it does.
     pub(super) fn slot(&self) -> Option<&RcuSlot<Self>> {
         let root = self.root();
-        match self.slot {
+        match self.index {
             Some(index) => root.slots.get(index).map(|slot| slot.child),
             None => Some(&root.own),
         }
@@ -263,8 +263,8 @@ impl ChildView<'_> {
 /// A root cache.
 ///
 /// It serves the groups that have no child from a cache of its own, lists its children, and leads to them
-/// by the index of their group. It is destroyed by somebody who waits, which fails while objects live, or
-/// asynchronously; [`Phase`] has the sequences.
+/// by the index of their group. A destroy that waits fails while objects live; an asynchronous one ends with
+/// the last object. [`Phase`] has the sequences. Context of the drop: any.
 #[pin_data]
 pub struct Root {
     number: u64,

@@ -48,17 +48,15 @@ pub(super) fn close(root: &Root) -> Result {
 }
 
 /// The flag is set: nothing is admitted any more.
+#[must_use = "the flag stays set, and no release of the root happens any more"]
 struct Dying<'a>(&'a Root);
 
 impl<'a> Dying<'a> {
     fn begin(root: &'a Root) -> Result<Self> {
         let mut gate = root.gate.enter();
-        let dying = match gate.phase() {
-            Phase::Live => Phase::Dying,
-            Phase::Closing => Phase::ClosingDying,
-            Phase::Destroyed => return Err(ENOENT),
-            _ => return Err(EBUSY),
-        };
+        let phase = gate.phase();
+        let gone = phase == Phase::Destroyed;
+        let dying = phase.to_dying().ok_or(if gone { ENOENT } else { EBUSY })?;
         root.step(RootEvent::root_dying, dying, &mut gate);
         drop(gate);
         root.stats.destroys.count();
@@ -70,25 +68,22 @@ impl<'a> Dying<'a> {
         let root = self.0;
         root.gate.drain();
         let mut gate = root.gate.enter();
-        let drained = if gate.phase().is_closing() {
-            Phase::ClosingDrained
-        } else {
-            Phase::Drained
-        };
+        let drained = gate.phase().to_drained();
         root.step(RootEvent::root_drained, drained, &mut gate);
         Drained(root)
     }
 }
 
-/// Nothing is pending for the root or its children, and nothing will be: the destroyer is alone
-/// with them, but for frees.
+/// Nothing that was admitted is pending for the root or its children, and nothing will be: the destroyer
+/// is alone with them, but for frees, for groups that go offline, and for a close that is about to kill.
+#[must_use = "the flag stays set, and no release of the root happens any more"]
 struct Drained<'a>(&'a Root);
 
 impl Drained<'_> {
     /// Shuts everything down, unless an object lives.
     fn destroy(self) -> Result<(), Self> {
         let root = self.0;
-        root.for_each(|child| steps::mark_killed(child));
+        root.for_each(|child| steps::kill_for_destroy(child));
         // A close may have been overtaken between its step and the kill.
         root.gate.enter().wait(|inside| inside.kills() == 0);
         root.gate.kill_barrier();
@@ -131,7 +126,7 @@ impl Drained<'_> {
                     matches!(stage, Stage::ReleaseDeferred | Stage::ReleaseDeferredMarked)
                 });
             }
-            if !steps::unmark_killed(child) {
+            if !steps::hand_back_child(child) {
                 return;
             }
             root.stats.resurrections.count();
@@ -147,11 +142,7 @@ impl Drained<'_> {
             }
         });
         let mut gate = root.gate.enter();
-        let before = if gate.phase().is_closing() {
-            Phase::Closing
-        } else {
-            Phase::Live
-        };
+        let before = gate.phase().to_handed_back();
         // The flag is cleared and everything resumed in one section, so that no other destroy comes between.
         root.step(RootEvent::root_busy, before, &mut gate);
         let mut from = 0;

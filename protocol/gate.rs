@@ -72,8 +72,8 @@ impl<C> Gate<C> {
         })
     }
 
-    /// The lock itself, for data that it protects elsewhere (`LockedBy`).
-    pub(super) fn lock(&self) -> &SpinLockIrq<Inside<C>> {
+    /// The lock, not taken: for data that it protects elsewhere (`LockedBy`).
+    pub(super) fn spinlock(&self) -> &SpinLockIrq<Inside<C>> {
         &self.inside
     }
 

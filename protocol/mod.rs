@@ -65,7 +65,7 @@
 //!
 //! # Locks
 //!
-//! The lock of the tree of groups (`group.rs`), then one gate. No other lock is taken under either; both
+//! The lock of the tree of groups (`group.rs`), then one gate. No other lock of this module is taken under either; both
 //! may be taken in any context.
 
 // From the bottom to the top: "make lint" holds the files against this order.

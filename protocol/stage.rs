@@ -3,9 +3,12 @@
 //! The states of a child, a root and a group, and every step between them.
 //!
 //! The tables below are the only statement of the state machine. Each step of the code names its
-//! row, and a kernel with Rust's debug assertions warns where there is no such row. `transitions.awk`
-//! reads them for everything else: `selftests/trace-check`, the report, the model and the table in
-//! `docs/protocol.md`.
+//! row, and a kernel with Rust's debug assertions warns where there is no such row: of another state, or
+//! in another context, or with interrupts enabled where a lock has to be held. (That the lock is the
+//! right one is up to the types: a step of a child takes what the gate protects. The ends of a life, which
+//! have no state to come from or to go to, are checked for their context only; `trace-check` and the model
+//! check them, too.) `transitions.awk` reads the tables for everything else: `selftests/trace-check`,
+//! the report, the model and the table in `docs/trace-events.md`.
 
 use crate::abstractions::{
     context::{self, Context},
@@ -121,6 +124,33 @@ impl Phase {
         )
     }
 
+    /// The phase after the dying flag is set; none where it is set, or the root is gone.
+    pub(super) const fn to_dying(self) -> Option<Self> {
+        match self {
+            Self::Live => Some(Self::Dying),
+            Self::Closing => Some(Self::ClosingDying),
+            _ => None,
+        }
+    }
+
+    /// The phase after the drain.
+    pub(super) const fn to_drained(self) -> Self {
+        if self.is_closing() {
+            Self::ClosingDrained
+        } else {
+            Self::Drained
+        }
+    }
+
+    /// The phase that a destroy which fails goes back to.
+    pub(super) const fn to_handed_back(self) -> Self {
+        if self.is_closing() {
+            Self::Closing
+        } else {
+            Self::Live
+        }
+    }
+
     /// Can the root be found by its name?
     pub(super) const fn has_name(self) -> bool {
         matches!(self, Self::Live | Self::Dying | Self::Drained)
@@ -152,8 +182,9 @@ impl Where {
         match self {
             Self::any => true,
             Self::task | Self::worker => Context::current() == Context::Task,
-            // Callbacks run in a thread of PREEMPT_RT.
-            Self::softirq => Context::current() == Context::SoftIrq || cfg!(CONFIG_PREEMPT_RT),
+            // RCU runs callbacks in a thread instead, on PREEMPT_RT and where it is told to
+            // ("rcutree.use_softirq", "rcu_nocbs").
+            Self::softirq => matches!(Context::current(), Context::Task | Context::SoftIrq),
         }
     }
 }
@@ -212,10 +243,8 @@ fn check<S: Copy + PartialEq + fmt::Display>(
 ) {
     let fits = |row: &Row<S>| {
         row.contexts.iter().any(|context| context.is_here())
-            && step.is_none_or(|(from, to)| {
-                row.from.contains(&End::At(from)) && matches!(row.to, End::At(end) if end == to)
-                    || row.from.contains(&End::At(from)) && row.to == End::After
-            })
+            && step
+                .is_none_or(|(from, to)| row.from.contains(&End::At(from)) && row.to == End::At(to))
     };
     // Both are spinlocks that disable interrupts, but on PREEMPT_RT.
     let is_held =
@@ -362,8 +391,8 @@ transitions! {
         ClosingDrained => Closing, task;
     }
     root_destroy under gate {
-        Drained | ClosingDrained => ., task;
-        Closing => ., task | worker;
+        Drained | ClosingDrained => Destroyed, task;
+        Closing => Destroyed, task | worker;
     }
 }
 

@@ -96,7 +96,7 @@ counters! {
     deferred_releases,
     /// Children that became live again after a destroy had failed.
     resurrections,
-    /// Caches that were destroyed.
+    /// Children and own caches that were shut down: `kmem_cache_destroy()` is next.
     shutdowns,
     /// Destroys that were begun.
     destroys,

@@ -67,11 +67,9 @@ pub(super) fn link(
 /// of groups and a reference on the child, and has put it in its slot.
 pub(super) fn publish(child: &Child) {
     let mut gate = child.root().gate.enter();
-    // It is killed where a close was faster.
-    let to = match child.stage(&gate) {
-        Stage::New => Stage::Active,
-        stage => stage,
-    };
+    // A close that has listed the root's children may have killed it before.
+    let killed = child.stage(&gate) == Stage::Killed;
+    let to = if killed { Stage::Killed } else { Stage::Active };
     child.step(Event::child_create, to, &mut gate);
     child.root().stats.creations.count();
 }
@@ -79,7 +77,7 @@ pub(super) fn publish(child: &Child) {
 /// The child cannot be published: its maker gives it up, and it is released as any other.
 pub(super) fn give_up(child: &Child) {
     let mut gate = child.root().gate.enter();
-    // It is killed where a close was faster.
+    // A close may have killed it before.
     if child.stage(&gate) == Stage::New {
         child.step(Event::child_kill, Stage::Killed, &mut gate);
     }
@@ -110,7 +108,18 @@ fn unpublish(child: Retired<Child>, gate: &mut Entered<'_, Child>) {
         Stage::ActiveMarked => Stage::OfflineDeferredMarked,
         Stage::ReleaseDeferredMarked => Stage::ReleaseDeferred,
         // It was killed by a close, and needs no deactivation. Its shutdown waits for the readers.
-        _ => return Child::stash(child, gate),
+        Stage::Killed | Stage::ReleaseDeferred | Stage::Released | Stage::Shutdown => {
+            return Child::stash(child, gate)
+        }
+        // Unreachable: the lookup does not lead to it.
+        Stage::New
+        | Stage::OfflineDeferred
+        | Stage::OfflineDeferredMarked
+        | Stage::Deactivating
+        | Stage::Quiescent => {
+            kernel::warn_on!(true);
+            return Child::stash(child, gate);
+        }
     };
     child.step(Event::child_defer_offline, deferred, gate);
     child.root().stats.deferred_offlines.count();
@@ -180,9 +189,12 @@ fn release(child: Arc<Child>, gate: &mut Entered<'_, Child>) {
     match gate.admit() {
         Ok(admission) => start_shutdown(child, admission),
         Err(inside) => {
-            let deferred = match child.stage(inside) {
-                Stage::ActiveMarked => Stage::ReleaseDeferredMarked,
-                _ => Stage::ReleaseDeferred,
+            // A child that a destroy which fails makes active again, unless its group goes offline.
+            let marked = child.stage(inside) == Stage::ActiveMarked;
+            let deferred = if marked {
+                Stage::ReleaseDeferredMarked
+            } else {
+                Stage::ReleaseDeferred
             };
             child.step(Event::child_defer_release, deferred, inside);
             child.root().stats.deferred_releases.count();
@@ -263,8 +275,8 @@ impl Drop for Identity {
 
 // ---- What a destroyer of the root does -----------------------------------------------------------
 
-/// An asynchronous destroy kills a count for good. The maker of a child asks, too, once it is published:
-/// the close may have passed by a count that was not started.
+/// An asynchronous destroy kills a count for good. The maker of a child calls this, too, once the child is
+/// published: the close may have come when its count was not started.
 pub(super) fn kill_if_closing(child: &Child) {
     let mut gate = child.root().gate.enter();
     let serves = matches!(child.stage(&gate), Stage::New | Stage::Active);
@@ -283,7 +295,7 @@ pub(super) fn kill_if_closing(child: &Child) {
 
 /// The destroyer of a root that is drained kills the count of each child that is not deactivated, since only
 /// a killed count can be compared with zero.
-pub(super) fn mark_killed(child: &Child) {
+pub(super) fn kill_for_destroy(child: &Child) {
     if !child.refs.is_live() {
         return;
     }
@@ -291,6 +303,7 @@ pub(super) fn mark_killed(child: &Child) {
     let marked = match child.stage(&gate) {
         Stage::Active => Stage::ActiveMarked,
         Stage::OfflineDeferred => Stage::OfflineDeferredMarked,
+        // Killed before, or about to be.
         _ => return,
     };
     child.step(Event::child_mark_killed, marked, &mut gate);
@@ -298,12 +311,12 @@ pub(super) fn mark_killed(child: &Child) {
     child.refs.kill();
 }
 
-/// A destroy has failed: brings a child that it has marked back to where it was.
+/// A destroy has failed: moves a child that it has marked back to where it was.
 ///
 /// Returns whether the caller has to make the count live again. Without an object the child was
 /// released; unless its group went offline meanwhile it becomes active again all the same. In a root that
 /// goes on closing the child stays killed.
-pub(super) fn unmark_killed(child: &Child) -> bool {
+pub(super) fn hand_back_child(child: &Child) -> bool {
     let mut gate = child.root().gate.enter();
     let stage = child.stage(&gate);
     let (event, to) = match (stage, gate.phase().is_closing()) {
@@ -327,18 +340,21 @@ pub(super) fn unmark_killed(child: &Child) -> bool {
 /// A destroy has failed, and the dying flag is clear: admits what was deferred.
 pub(super) fn resume(child: &Arc<Child>, gate: &mut Entered<'_, Child>) {
     let stage = child.stage(gate);
-    let stashed = match stage {
-        Stage::OfflineDeferred => child.take_stashed(gate),
-        _ => None,
-    };
-    let Ok(admission) = gate.admit() else {
+    let Ok(mut admission) = gate.admit() else {
         return;
     };
-    match (stage, stashed) {
-        (Stage::OfflineDeferred, Some(stashed)) => start_deactivation(stashed, admission),
-        (Stage::ReleaseDeferred | Stage::ReleaseDeferredMarked, _) => {
+    match stage {
+        Stage::OfflineDeferred => match child.take_stashed(admission.inside()) {
+            Some(stashed) => start_deactivation(stashed, admission),
+            // Unreachable: what was deferred is stashed.
+            None => {
+                kernel::warn_on!(true);
+            }
+        },
+        Stage::ReleaseDeferred | Stage::ReleaseDeferredMarked => {
             start_shutdown(child.clone(), admission);
         }
+        // Nothing was deferred.
         _ => (),
     }
 }

@@ -4,7 +4,8 @@
 #     life  event  from[,from]  to  context[,context]  held[+held]
 #
 # A life is one child, one root or one group. "-" is before it begins, "." is after it has ended, "*" is
-# any state, which the step keeps. A child begins with its first event: "new" is "-" here.
+# any state, which the step keeps. In a trace a child begins with its first event and a root ends with its
+# last one: "new" is "-" here, and "destroyed" is ".".
 #
 #     awk -f protocol/transitions.awk protocol/stage.rs
 
@@ -36,6 +37,6 @@ event && /^    \}$/ { event = "" }
 function words(list,    i, n, one, text) {
 	n = split(list, one, ",")
 	for (i = 1; i <= n; i++)
-		text = text (i > 1 ? "," : "") (one[i] == "New" ? "-" : one[i] in word ? word[one[i]] : one[i])
+		text = text (i > 1 ? "," : "") (one[i] == "New" ? "-" : one[i] == "Destroyed" ? "." : one[i] in word ? word[one[i]] : one[i])
 	return text
 }
