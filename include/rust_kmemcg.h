@@ -56,7 +56,7 @@ struct kmemcg_group;
  * @creations: caches that were created and published
  * @aborts: creations that failed or were given up
  * @deactivations: caches whose group went offline
- * @shutdowns: caches that were shut down; their destruction has begun
+ * @shutdowns: caches that were destroyed
  */
 struct kmemcg_stats {
 	u64 caches;

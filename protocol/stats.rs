@@ -96,7 +96,7 @@ counters! {
     deferred_releases,
     /// Children that became live again after a destroy had failed.
     resurrections,
-    /// Children and own caches that were shut down: `kmem_cache_destroy()` is next.
+    /// Caches that were destroyed.
     shutdowns,
     /// Destroys that were begun.
     destroys,

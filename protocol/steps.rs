@@ -245,7 +245,6 @@ pub(super) fn shut_down(child: Arc<Child>) {
     let listed = gate.unlink(child.number());
     child.step(Event::child_shutdown, Stage::Shutdown, &mut gate);
     drop(gate);
-    root.stats.shutdowns.count();
     // Waits for the readers of the lookup.
     drop(published.map(Retired::into_arc));
     drop(stashed.map(Retired::into_arc));
@@ -264,6 +263,7 @@ impl Drop for Identity {
         self.trace(Event::child_free, None);
         let mut gate = self.root.gate.enter();
         gate.count_destroyed();
+        self.root.stats.shutdowns.count();
         gate.notify();
         // The last cache ends an asynchronous destroy.
         if gate.phase() == Phase::Closing && gate.undestroyed() == 0 {
