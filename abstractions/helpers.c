@@ -69,29 +69,47 @@ __rust_helper bool rust_kmemcg_percpu_ref_is_exact(struct percpu_ref *ref)
 
 /*
  * The references that are held, as far as that can be said without stopping
- * anybody. While counts are per-CPU, the atomic one carries a bias in its top
- * bit (PERCPU_COUNT_BIAS in lib/percpu-refcount.c). While a switch to atomic
- * waits for its grace period, it still does, and references that were taken per
- * CPU are put from it, so it may be less than the bias: far from zero tells it
- * from a count. The percpu_ref core holds a reference itself then, and
- * confirm_switch tells.
+ * anybody. @to_percpu: the caller knows that nobody starts a switch to atomic,
+ * and somebody may be switching the count to per-CPU.
+ *
+ * While counts are per-CPU, the atomic one carries a bias in its top bit
+ * (PERCPU_COUNT_BIAS in lib/percpu-refcount.c). It also does
+ * - while a switch to atomic waits for its grace period; references that were
+ *   taken per CPU are put from it, so it may be less than the bias: far from
+ *   zero tells it from a count. The percpu_ref core holds a reference itself
+ *   then, and confirm_switch tells;
+ * - for a moment of the switch to per-CPU, while the per-CPU counts are still
+ *   those of the time before the last switch to atomic.
  */
-long rust_kmemcg_percpu_ref_count(struct percpu_ref *ref)
+long rust_kmemcg_percpu_ref_count(struct percpu_ref *ref, bool to_percpu)
 {
-	bool switching = READ_ONCE(ref->data->confirm_switch);
-	long count = atomic_long_read(&ref->data->count);
-	long unbiased = (unsigned long)count - (1UL << (BITS_PER_LONG - 1));
-	unsigned long __percpu *percpu_count = (unsigned long __percpu *)
-		(READ_ONCE(ref->percpu_count_ptr) & ~__PERCPU_REF_ATOMIC_DEAD);
+	unsigned long __percpu *percpu_count;
+	bool switching, stale;
+	unsigned long ptr;
+	long count, unbiased;
 	int cpu;
 
-	if (unbiased > LONG_MIN / 2 && unbiased < LONG_MAX / 2) {
-		count = unbiased;
-		for_each_possible_cpu(cpu)
-			count += READ_ONCE(*per_cpu_ptr(percpu_count, cpu));
-	}
+	do {
+		ptr = READ_ONCE(ref->percpu_count_ptr);
+		switching = READ_ONCE(ref->data->confirm_switch);
+		smp_rmb(); /* The counts are those of this state, */
+		count = atomic_long_read(&ref->data->count);
+		unbiased = (unsigned long)count - (1UL << (BITS_PER_LONG - 1));
+		if (unbiased > LONG_MIN / 2 && unbiased < LONG_MAX / 2) {
+			count = unbiased;
+			stale = to_percpu && ptr & __PERCPU_REF_ATOMIC && !switching;
+			percpu_count = (unsigned long __percpu *)
+				(ptr & ~__PERCPU_REF_ATOMIC_DEAD);
+			if (!stale)
+				for_each_possible_cpu(cpu)
+					count += READ_ONCE(*per_cpu_ptr(percpu_count, cpu));
+		}
+		smp_rmb(); /* ... which is the same still. */
+	} while (READ_ONCE(ref->percpu_count_ptr) != ptr ||
+		 !READ_ONCE(ref->data->confirm_switch) == switching);
+
 	count -= switching;
-	/* Who looks at one CPU after the other may see a put without its get. */
+	/* One CPU is read after the other: a put may be seen without its get. */
 	return max(count, 0L);
 }
 

@@ -8,8 +8,9 @@
 //! the context of whoever put the last reference: a hard interrupt, for instance.
 //!
 //! The count owns an [`Arc`] of the structure from [`PercpuRef::start`] until the callback, which
-//! receives it. So a [`Guard`], which stands for one reference, keeps the structure alive, although
-//! it costs no shared cache line.
+//! receives it as a [`Released`]: a pointer that can only be queued, as the destructor of the
+//! structure may sleep. So a [`Guard`], which stands for one reference, keeps the structure alive,
+//! although it costs no shared cache line.
 //!
 //! On PREEMPT_RT, where spinlocks sleep, "any context" is any but a hard interrupt: for a kill,
 //! and for a put that may be the last one.
@@ -17,33 +18,55 @@
 //! # Examples
 //!
 //! ```
-//! use kernel::{prelude::*, sync::Arc};
-//! use rust_kmemcg::abstractions::{percpu_ref::*, unload};
+//! use kernel::{prelude::*, sync::Arc, workqueue::*};
+//! use rust_kmemcg::abstractions::{percpu_ref::*, unload, workqueue::{Options, OwnedQueue}};
 //! use rust_kmemcg::impl_has_percpu_ref;
 //!
 //! #[pin_data]
 //! struct Session {
 //!     #[pin]
 //!     refs: PercpuRef<Session>,
+//!     #[pin]
+//!     work: Work<Session>,
+//!     queue: Arc<OwnedQueue>,
 //! }
 //!
 //! impl_has_percpu_ref! { impl HasPercpuRef for Session { self.refs } }
+//! impl_has_work! { impl HasWork<Self> for Session { self.work } }
 //!
 //! impl Release for Session {
-//!     // Runs in any context: must not sleep, and hands the rest to somebody who may.
-//!     fn release(_this: Arc<Self>) {}
+//!     // Runs in any context, and must not sleep: passes the structure on to a worker, which may.
+//!     fn release(this: Released<Self>) {
+//!         let queue = this.queue.clone();
+//!         assert!(queue.enqueue(this).is_ok());
+//!     }
+//! }
+//!
+//! impl WorkItem for Session {
+//!     type Pointer = Arc<Self>;
+//!
+//!     fn run(_this: Arc<Self>) {}
 //! }
 //!
 //! fn example(module: &unload::Handle) -> Result {
+//!     let queue = OwnedQueue::new(c"example", Options::unbound(), module)?;
+//!     let queue = Arc::new(queue, GFP_KERNEL)?;
+//!     let releases = queue.clone();
 //!     let session = Arc::pin_init(
-//!         try_pin_init!(Session { refs <- PercpuRef::new(GFP_KERNEL) }),
+//!         try_pin_init!(Session {
+//!             refs <- PercpuRef::new(GFP_KERNEL),
+//!             work <- new_work!("Session::work"),
+//!             queue: releases,
+//!         }),
 //!         GFP_KERNEL,
 //!     )?;
 //!     PercpuRef::start(&session, module)?;
 //!     let guard = PercpuRef::tryget_live(&*session).ok_or(ENODEV)?;
 //!     session.refs.kill();
 //!     assert!(PercpuRef::tryget_live(&*session).is_none());
+//!     kernel::sync::rcu::rcu_barrier();
 //!     drop(guard); // After a grace period: the last one, `release()` runs here.
+//!     queue.flush();
 //!     Ok(())
 //! }
 //! # assert_eq!(unload::scope(example), Ok(()));
@@ -51,18 +74,20 @@
 //!
 //! A count that was killed calls into the module once more, after a grace period or when the last
 //! reference is put. So it has a hold on the module (see [`unload`]) from its start until that
-//! call has returned: who never kills a count, or forgets a guard, makes `rmmod` wait for ever.
+//! call has returned: if a count is never killed, or a guard is forgotten, `rmmod` waits for ever.
 //!
 //! C header: [`include/linux/percpu-refcount.h`](srctree/include/linux/percpu-refcount.h)
 
-use crate::abstractions::{gfp, helpers, rcu_slot::Reader, unload};
-use core::{
-    cell::UnsafeCell,
-    marker::PhantomData,
-    mem::transmute,
-    ops::Deref,
-    ptr::{self, NonNull},
-};
+mod guard;
+mod inspect;
+mod phase;
+mod released;
+
+pub use guard::Guard;
+pub use released::Released;
+
+use crate::abstractions::{gfp, helpers, unload};
+use core::{cell::UnsafeCell, marker::PhantomData, mem::transmute, ptr};
 use kernel::{
     alloc::Flags,
     bindings,
@@ -70,11 +95,13 @@ use kernel::{
     ffi::c_void,
     prelude::*,
     sync::{
-        atomic::{Acquire, Atomic, Full, Relaxed},
+        atomic::{Atomic, AtomicFlag, Full, Relaxed},
         Arc,
     },
+    task::might_sleep,
     types::Opaque,
 };
+use phase::{Phase, State, CONFIRM, IDLE, KILL, KILLED, KILLING, LIVE, TO_ATOMIC, TO_PERCPU};
 
 /// A `struct percpu_ref`, embedded in the `T` that it counts.
 ///
@@ -82,50 +109,38 @@ use kernel::{
 ///
 /// - `inner` is initialised, with `release_callback` as its release function and with
 ///   `PERCPU_REF_ALLOW_REINIT`.
-/// - In every phase but `IDLE` the count owns one `Arc<T>` of the structure that contains it, and a
-///   `hold` on the module. In `IDLE` the count is zero and dead, and there is no reference.
-/// - `confirm` is null or `confirm_callback::<T>`; it is not null in `SWITCHING_CONFIRMED`.
-/// - `hold` is written by who brought the count from `IDLE` to `STARTING`, and taken by the release
-///   callback before it brings it back.
+/// - In `IDLE` the count is zero and dead, and there is no reference. [`start`](Self::start), which
+///   ends this phase, gives the count one `Arc<T>` of the structure that contains it, and a `hold`
+///   on the module; the release callback takes both before it begins the phase anew.
+/// - `confirm` is null or `confirm_callback::<T>`; it is not null in a phase with `CONFIRM`, nor
+///   while a kill that was such is not confirmed.
+/// - `confirming` is set from the first call of `confirm_callback::<T>` until the second, of the
+///   two that each kill with a confirmation makes.
 #[pin_data(PinnedDrop)]
 pub struct PercpuRef<T> {
     #[pin]
     inner: Opaque<bindings::percpu_ref>,
-    phase: Atomic<u64>,
+    phase: Phase,
     confirm: Atomic<*mut c_void>,
+    confirming: AtomicFlag,
     hold: UnsafeCell<Option<unload::Hold>>,
     _counts: PhantomData<fn(T) -> T>,
 }
 
-// The phase of a count. The bits above count the starts, so that a transition that was overtaken
-// by a whole life fails.
-const IDLE: u64 = 0;
-const STARTING: u64 = 1;
-const LIVE: u64 = 2;
-const KILLING: u64 = 3;
-const KILLED: u64 = 4;
-const RESURRECTING: u64 = 5;
-const SWITCHING: u64 = 6;
-// Killed while switching: whoever switches kills it afterwards. So does he with the other one, and
-// has that confirmed.
-const SWITCHING_KILLED: u64 = 7;
-const SWITCHING_CONFIRMED: u64 = 8;
-const PHASE: u64 = 15;
-const START: u64 = PHASE + 1;
-
-// SAFETY: A `percpu_ref` may be used from any CPU; what a thread can reach through it is `T`s,
+// SAFETY: A `percpu_ref` may be used from any CPU. The `T`s that a thread can reach through it are
 // shared (guards) and owned (the release callback).
 unsafe impl<T: Send + Sync> Send for PercpuRef<T> {}
-// SAFETY: As above; all operations are thread-safe.
+// SAFETY: All operations on a `percpu_ref` are atomic or take `percpu_ref_switch_lock`; `hold` is
+// used in phases that belong to one thread. The `T`s are as for `Send`.
 unsafe impl<T: Send + Sync> Sync for PercpuRef<T> {}
 
-/// Says that a type contains a [`PercpuRef`] that counts it.
+/// Declares that a type contains a [`PercpuRef`] that counts it.
 ///
 /// Implemented by [`impl_has_percpu_ref!`](crate::impl_has_percpu_ref!).
 ///
 /// # Safety
 ///
-/// [`percpu_ref`](Self::percpu_ref) returns the same field of `self` always, and
+/// [`percpu_ref`](Self::percpu_ref) always returns the same field of `self`, and
 /// [`container`](Self::container) is its inverse.
 pub unsafe trait HasPercpuRef: Sized + Send + Sync + 'static {
     /// The field.
@@ -155,39 +170,38 @@ macro_rules! impl_has_percpu_ref {
             unsafe fn container(
                 field: *const $crate::abstractions::percpu_ref::PercpuRef<Self>,
             ) -> *const Self {
-                // SAFETY: The caller says that `field` is this field of a `Self`.
+                // SAFETY: The caller guarantees that `field` is this field of a `Self`.
                 unsafe { ::kernel::container_of!(field, Self, $field) }
             }
         }
     };
 }
 
-/// What happens when the last reference is gone.
+/// The callback for the last put.
 pub trait Release: HasPercpuRef {
-    /// Called once for each start, when the count reaches zero after a kill, by whoever put the
+    /// Called once for each start, when the count reaches zero after a kill, by whoever puts the
     /// last reference.
     ///
     /// Context: any, hard irq included (not on PREEMPT_RT); an RCU read-side critical section.
-    /// Must not sleep. So it must not drop the last [`Arc`] of a type whose destructor sleeps:
-    /// pass it on.
-    fn release(this: Arc<Self>);
+    /// Must not sleep. `this` must be queued, unless there is another [`Arc`] of the structure.
+    fn release(this: Released<Self>);
 }
 
-/// What happens when a kill is seen by all CPUs.
+/// The callback for a kill that all CPUs have seen.
 pub trait Confirm: Release {
-    /// Called once for each [`PercpuRef::kill_and_confirm`], when no live reference can be taken
-    /// any more; the count is still above zero.
+    /// Called once for each [`PercpuRef::kill_and_confirm`] that returned true, when no live
+    /// reference can be taken any more; the count is still above zero, and cannot be resurrected
+    /// before this has returned.
     ///
-    /// Context: softirq, or that of the caller of the kill, where the count was atomic already;
-    /// then with a lock held that all counts share. So it must not sleep, and must not call
-    /// anything of a [`PercpuRef`].
+    /// Context: softirq, or that of the kill (of the operation that it was deferred to). No lock
+    /// of the percpu_ref core is held. Must not sleep.
     fn confirmed(&self);
 }
 
 impl<T: Release> PercpuRef<T> {
     /// Makes a count that is idle: zero, and dead until [`start`](Self::start).
     ///
-    /// Stands on `percpu_ref_init()`. Context: as `flags` say.
+    /// Wraps `percpu_ref_init()`. Context: as `flags` allow.
     ///
     /// # Errors
     ///
@@ -207,8 +221,9 @@ impl<T: Release> PercpuRef<T> {
                     )
                 })
             }),
-            phase: Atomic::new(IDLE),
+            phase: Phase::new(),
             confirm: Atomic::new(ptr::null_mut()),
+            confirming: AtomicFlag::new(false),
             hold: UnsafeCell::new(None),
             _counts: PhantomData,
         })
@@ -217,246 +232,182 @@ impl<T: Release> PercpuRef<T> {
     /// Makes an idle count live. It owns a clone of `this`, and a hold on the module, until the
     /// release callback.
     ///
-    /// Stands on `percpu_ref_reinit()`. Context: may sleep.
+    /// Wraps `percpu_ref_reinit()`. Context: may sleep.
     ///
     /// # Errors
     ///
     /// `EBUSY`: the count is not idle; nothing was changed. `ENODEV`: the module is being unloaded.
     pub fn start(this: &Arc<T>, module: &impl unload::Source) -> Result {
+        might_sleep();
         let hold = module.take_hold(unload::Abstraction::new())?;
         let refs = this.percpu_ref();
-        let starting = refs.transition(IDLE, STARTING).ok_or(EBUSY)?;
-        // INVARIANT: The count owns this `Arc` and the hold from here.
-        let _ = Arc::into_raw(this.clone());
-        // SAFETY: By the type invariants nobody else uses it in this phase, which is ours alone.
-        unsafe { *refs.hold.get() = Some(hold) };
-        // SAFETY: Initialised, and ours alone in this phase; by the invariant of `IDLE` it is
-        // zero and dead, as `percpu_ref_reinit()` demands.
-        unsafe { bindings::percpu_ref_reinit(refs.inner.get()) };
-        refs.complete(starting, LIVE);
-        Ok(())
+        let reinit = |inner| {
+            // INVARIANT: The count owns this `Arc` and the hold from here.
+            let _ = Arc::into_raw(this.clone());
+            // SAFETY: The phase was `IDLE`, so the release callback is done with the hold, and the
+            // next one cannot come before the kill that follows this change.
+            unsafe { *refs.hold.get() = Some(hold) };
+            // SAFETY: Initialised. `percpu_ref_reinit()` requires that the count is zero and dead,
+            // which is the invariant of `IDLE`, and the change belongs to this thread.
+            unsafe { bindings::percpu_ref_reinit(inner) };
+        };
+        refs.change(IDLE, TO_PERCPU, reinit).map_err(|_| EBUSY)
     }
 
-    /// Takes a reference, unless the count was killed or never started.
+    /// Kills the count: no live reference can be taken any more, and after a grace period the last
+    /// put calls the release callback.
     ///
-    /// As `percpu_ref_tryget_live()`, but see `include/percpu_ref_preempt.h`. Context: any.
-    #[inline]
-    pub fn tryget_live(this: &T) -> Option<Guard<T>> {
-        let refs = this.percpu_ref().inner.get();
-        // SAFETY: Initialised, by the type invariants.
-        if unsafe { helpers::rust_kmemcg_percpu_ref_tryget_live(refs) } {
-            // INVARIANT: This is the reference.
-            Some(Guard(NonNull::from(this)))
-        } else {
-            None
-        }
-    }
-
-    /// Takes a live reference where the count is per-CPU, the common case in the fewest
-    /// instructions; none says nothing. For somebody who is an RCU reader anyway. Context: any.
-    #[inline]
-    pub fn tryget_percpu(this: &T, _reader: &impl Reader) -> Option<Guard<T>> {
-        let refs = this.percpu_ref().inner.get();
-        // SAFETY: Initialised, by the type invariants; the caller is a reader.
-        if unsafe { helpers::rust_kmemcg_percpu_ref_tryget_percpu(refs) } {
-            // INVARIANT: This is the reference.
-            Some(Guard(NonNull::from(this)))
-        } else {
-            None
-        }
-    }
-
-    /// Takes a reference, killed or not, unless the count is zero.
+    /// Returns whether this call did it; false means that the count was killed before, or was
+    /// never started. While another thread changes the count (starts, resurrects or switches it)
+    /// the kill is deferred to the end of that change, and live references can be taken until then.
     ///
-    /// Stands on `percpu_ref_tryget()`. Context: any.
-    #[inline]
-    pub fn tryget(this: &T) -> Option<Guard<T>> {
-        // SAFETY: Initialised, by the type invariants.
-        if unsafe { helpers::rust_kmemcg_percpu_ref_tryget(this.percpu_ref().inner.get()) } {
-            // INVARIANT: This is the reference.
-            Some(Guard(NonNull::from(this)))
-        } else {
-            None
-        }
-    }
-
-    /// Ends the life of the count: nobody can take a live reference any more, and after a grace
-    /// period the last put calls the release callback.
-    ///
-    /// Returns whether this call did it: a count is killed once only, and not while
-    /// [`start`](Self::start) or [`resurrect`](Self::resurrect) is at work on it. Stands on
-    /// `percpu_ref_kill()`. Context: any; does not wait. The callback may run before it returns.
-    ///
-    /// While the count is being switched ([`switch_to_atomic`](Self::switch_to_atomic)), the kill
-    /// is put off: who switches does it in the end, and live references can be taken until then.
+    /// Wraps `percpu_ref_kill()`. Context: any; does not wait. The release callback may run before
+    /// it returns.
     pub fn kill(&self) -> bool {
-        self.kill_or_leave(SWITCHING_KILLED, None)
+        self.kill_or_defer(State::NONE)
     }
 
     /// As [`kill`](Self::kill), and calls [`Confirm::confirmed`] when no CPU can take a live
-    /// reference any more. Context: any; does not wait. While the count is being switched it is
-    /// put off, like the kill.
+    /// reference any more. If the kill is deferred, so is the confirmation.
+    ///
+    /// Wraps `percpu_ref_kill_and_confirm()`. Context: any; does not wait.
     pub fn kill_and_confirm(&self) -> bool
     where
         T: Confirm,
     {
         let confirm: unsafe extern "C" fn(*mut bindings::percpu_ref) = confirm_callback::<T>;
-        // INVARIANT: That is the one.
+        // INVARIANT: It is `confirm_callback::<T>`.
         self.confirm.store(confirm as *mut c_void, Relaxed);
-        self.kill_or_leave(SWITCHING_CONFIRMED, Some(confirm))
+        self.kill_or_defer(CONFIRM)
     }
 
     /// Makes a killed count live again. The guard is the proof that it is not zero.
     ///
-    /// Returns whether this call did it. Stands on `percpu_ref_resurrect()`. Context: may sleep.
-    pub fn resurrect(guard: &Guard<T>) -> bool {
-        let refs = guard.percpu_ref();
-        let Some(resurrecting) = refs.transition(KILLED, RESURRECTING) else {
-            return false;
+    /// Wraps `percpu_ref_resurrect()`. Context: may sleep.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was changed then. `EALREADY`: the count is live, or another thread is making it so.
+    /// `EBUSY`: the kill has not returned, or was not confirmed yet; or a kill was deferred.
+    pub fn resurrect(guard: &Guard<T>) -> Result {
+        might_sleep();
+        let resurrect = |inner| {
+            // SAFETY: Initialised. `percpu_ref_resurrect()` requires that the count is dead, as it
+            // was in `KILLED`, and that it is not released meanwhile: the guard holds a reference.
+            unsafe { bindings::percpu_ref_resurrect(inner) };
         };
-        // SAFETY: Initialised; dead, as the phase was `KILLED`; not zero, as the guard holds a
-        // reference.
-        unsafe { bindings::percpu_ref_resurrect(refs.inner.get()) };
-        refs.complete(resurrecting, LIVE);
-        true
+        let result = guard.percpu_ref().change(KILLED, TO_PERCPU, resurrect);
+        result.map_err(|seen| if seen.is_live() { EALREADY } else { EBUSY })
     }
 }
 
 impl<T> PercpuRef<T> {
-    /// From phase `from` to `to`; returns the new value, or none in any other phase.
-    fn transition(&self, from: u64, to: u64) -> Option<u64> {
-        let old = self.phase.load(Relaxed);
-        let new = (old & !PHASE).wrapping_add(if to == STARTING { START } else { 0 }) | to;
-        if old & PHASE != from {
-            return None;
-        }
-        self.phase.cmpxchg(old, new, Full).ok().map(|_| new)
-    }
-
-    /// Ends a transition, unless something came between: the release callback, or a kill of a count
-    /// that is being switched. Tells whether it did.
-    fn complete(&self, transition: u64, to: u64) -> bool {
-        let ended = transition & !PHASE | to;
-        self.phase.cmpxchg(transition, ended, Full).is_ok()
-    }
-
     /// Makes a live count atomic, killed or not, until
     /// [`switch_to_percpu`](Self::switch_to_percpu), and waits until it is.
     ///
-    /// False where the count is not live; nothing was changed then. Stands on
-    /// `percpu_ref_switch_to_atomic_sync()`. Context: may sleep.
-    pub fn switch_to_atomic(&self) -> bool {
-        // SAFETY: Initialised, by the type invariants. Nobody switches it back meanwhile: the phase
-        // is ours alone.
-        self.switch(|refs| unsafe { bindings::percpu_ref_switch_to_atomic_sync(refs) })
+    /// Wraps `percpu_ref_switch_to_atomic_sync()`. Context: may sleep.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was changed then. `ENODEV`: the count was killed, or was never started. `EBUSY`:
+    /// another thread starts, resurrects or switches it.
+    pub fn switch_to_atomic(&self) -> Result {
+        might_sleep();
+        let switch = |inner| {
+            // SAFETY: Initialised. `percpu_ref_switch_to_atomic_sync()` requires that nobody
+            // switches the count back meanwhile: the change belongs to this thread.
+            unsafe { bindings::percpu_ref_switch_to_atomic_sync(inner) };
+        };
+        self.change(LIVE, TO_ATOMIC, switch)
+            .map_err(State::not_live)
     }
 
     /// Makes a live count per-CPU again.
     ///
-    /// False where the count is not live; nothing was changed then. Stands on
-    /// `percpu_ref_switch_to_percpu()`. Context: may sleep.
-    pub fn switch_to_percpu(&self) -> bool {
-        // SAFETY: Initialised, by the type invariants.
-        self.switch(|refs| unsafe { bindings::percpu_ref_switch_to_percpu(refs) })
+    /// Wraps `percpu_ref_switch_to_percpu()`. Context: may sleep.
+    ///
+    /// # Errors
+    ///
+    /// As [`switch_to_atomic`](Self::switch_to_atomic).
+    pub fn switch_to_percpu(&self) -> Result {
+        might_sleep();
+        let switch = |inner| {
+            // SAFETY: Initialised.
+            unsafe { bindings::percpu_ref_switch_to_percpu(inner) };
+        };
+        self.change(LIVE, TO_PERCPU, switch)
+            .map_err(State::not_live)
     }
 
-    /// Kills a live count. One that is being switched is brought to `later`, and left to who
-    /// switches it.
-    fn kill_or_leave(&self, later: u64, confirm: bindings::percpu_ref_func_t) -> bool {
-        // Goes round only where somebody else changed the phase meanwhile.
+    /// Makes the count live, or changes its mode, in a phase of its own: C would make a kill wait
+    /// for a switch, and a kill must not sleep. So a kill meanwhile is deferred to the end.
+    fn change(
+        &self,
+        from: State,
+        to: State,
+        f: impl FnOnce(*mut bindings::percpu_ref),
+    ) -> Result<(), State> {
+        let change = self.phase.begin(from, to)?;
+        f(self.inner.get());
+        if let Err(seen) = self.phase.end(change, LIVE) {
+            // Only a deferred kill adds to the phase of a change.
+            self.kill_from(seen.without(State::NUMBER), seen.only(CONFIRM));
+        }
+        Ok(())
+    }
+
+    /// Kills a live count; `confirm` is `CONFIRM` or nothing. Leaves one that is being changed to
+    /// the thread that does so.
+    fn kill_or_defer(&self, confirm: State) -> bool {
+        // Goes round only if another thread changed the phase meanwhile.
         loop {
-            match self.phase.load(Relaxed) & PHASE {
-                LIVE if self.kill_from(LIVE, confirm) => return true,
-                SWITCHING if self.transition(SWITCHING, later).is_some() => return true,
-                LIVE | SWITCHING => (),
+            let seen = self.phase.get();
+            let done = match seen.without(State::NUMBER) {
+                LIVE => self.kill_from(LIVE, confirm),
+                TO_ATOMIC | TO_PERCPU => self.phase.add(seen, KILL.with(confirm)),
                 _ => return false,
+            };
+            if done {
+                return true;
             }
         }
     }
 
-    fn kill_from(&self, phase: u64, confirm: bindings::percpu_ref_func_t) -> bool {
-        let Some(killing) = self.transition(phase, KILLING) else {
+    fn kill_from(&self, from: State, confirm: State) -> bool {
+        let Ok(killing) = self.phase.begin(from, KILLING) else {
             return false;
         };
-        // A kill puts the first reference with a lock of the percpu_ref core held, which all counts
-        // share. One reference more, and where that was the last one the release callback runs
-        // below instead, without it.
-        // SAFETY: Initialised; live, so not killed yet, and nobody else gets here before the
-        // count was started or resurrected anew. So the count is not zero; the reference that is
-        // taken is put. The count keeps the `T` alive until `confirm`, which is for a `T`, has
-        // returned.
+        let confirm = match confirm {
+            CONFIRM => self.confirm.load(Relaxed),
+            _ => ptr::null_mut(),
+        };
+        // SAFETY: Null, which is `None`, or such a function, by the type invariants.
+        let confirm = unsafe { transmute::<*mut c_void, bindings::percpu_ref_func_t>(confirm) };
+        // `percpu_ref_kill_and_confirm()` puts the first reference, and confirms a kill of a count
+        // that is atomic already, with a lock held that all counts share. With one reference more
+        // the release callback runs below instead, without it; the confirmation needs two calls.
+        // SAFETY: Initialised. `percpu_ref_kill_and_confirm()` must be called once for each start or
+        // resurrection: the count is live, and this thread ended the phase in which it was. So the
+        // count is not zero; the reference that is taken is put below.
         unsafe {
             helpers::rust_kmemcg_percpu_ref_get(self.inner.get());
             bindings::percpu_ref_kill_and_confirm(self.inner.get(), confirm);
-            helpers::rust_kmemcg_percpu_ref_put(self.inner.get());
         }
-        // Does nothing where the callback ran already.
-        self.complete(killing, KILLED);
+        match confirm {
+            // SAFETY: Called once by this kill, as by C; the reference keeps the count above zero.
+            Some(confirm) => unsafe { confirm(self.inner.get()) },
+            None => self.killed(killing),
+        }
+        // SAFETY: Puts the reference that was taken above; `self` is not used again.
+        unsafe { helpers::rust_kmemcg_percpu_ref_put(self.inner.get()) };
         true
     }
 
-    /// Changes the mode in a phase of its own: C would make a kill wait for the switch, and a kill
-    /// must not sleep. So a kill meanwhile is left to us.
-    fn switch(&self, f: impl FnOnce(*mut bindings::percpu_ref)) -> bool {
-        let Some(switching) = self.transition(LIVE, SWITCHING) else {
-            return false;
-        };
-        f(self.inner.get());
-        if self.complete(switching, LIVE) {
-            return true;
-        }
-        // Killed, and nobody else changes these phases.
-        let phase = self.phase.load(Acquire) & PHASE;
-        let confirm = match phase {
-            SWITCHING_CONFIRMED => self.confirm.load(Relaxed),
-            _ => ptr::null_mut(),
-        };
-        // SAFETY: Null, which is none, or such a function, by the type invariants.
-        let confirm = unsafe { transmute::<*mut c_void, bindings::percpu_ref_func_t>(confirm) };
-        self.kill_from(phase, confirm);
-        true
-    }
-
-    /// Is the count zero? False while it is per-CPU. Stands on `percpu_ref_is_zero()`. Context:
-    /// any.
-    pub fn is_zero(&self) -> bool {
-        // SAFETY: Initialised, by the type invariants.
-        unsafe { bindings::percpu_ref_is_zero(self.inner.get()) }
-    }
-
-    /// How many references there are, the one of a live count itself not among them: a snapshot,
-    /// exact where nobody takes or puts any. Context: any; adds up all CPUs.
-    pub fn count(&self) -> usize {
-        // SAFETY: Initialised, by the type invariants. What it reads stays until
-        // `percpu_ref_exit()`, since the count can be started anew (`PERCPU_REF_ALLOW_REINIT`).
-        let all = unsafe { helpers::rust_kmemcg_percpu_ref_count(self.inner.get()) };
-        let own = matches!(
-            self.phase.load(Relaxed) & PHASE,
-            STARTING | LIVE | SWITCHING | SWITCHING_KILLED | SWITCHING_CONFIRMED | RESURRECTING
-        );
-        usize::try_from(all).unwrap_or(0).saturating_sub(own.into())
-    }
-
-    /// Was the count killed, and has every CPU seen that? Context: any.
-    pub fn is_exact(&self) -> bool {
-        // SAFETY: Initialised, by the type invariants.
-        self.is_dying() && unsafe { helpers::rust_kmemcg_percpu_ref_is_exact(self.inner.get()) }
-    }
-
-    /// Was the count killed (or never started)? Context: any.
-    pub fn is_dying(&self) -> bool {
-        // SAFETY: Initialised, by the type invariants.
-        unsafe { helpers::rust_kmemcg_percpu_ref_is_dying(self.inner.get()) }
-    }
-
-    /// Was the count started, and not killed since? Context: any.
-    pub fn is_live(&self) -> bool {
-        matches!(self.phase.load(Acquire) & PHASE, LIVE | SWITCHING)
-    }
-
-    /// Has the release callback been entered, or was the count never started? Context: any.
-    pub fn is_idle(&self) -> bool {
-        self.phase.load(Acquire) & PHASE == IDLE
+    /// Ends the phase of a kill.
+    fn killed(&self, killing: State) {
+        // The count is above zero and its kill has not ended: nobody else changes the phase.
+        let ended = self.phase.end(killing, KILLED);
+        kernel::warn_on!(ended.is_err());
     }
 }
 
@@ -469,14 +420,26 @@ impl<T> PinnedDrop for PercpuRef<T> {
     }
 }
 
+/// Called twice for each kill with a confirmation: by the percpu_ref core, in an RCU callback or,
+/// if the count is atomic already, with `percpu_ref_switch_lock` held; and by the kill itself,
+/// without it. Whichever comes second finds that all CPUs have seen the kill, and that the lock is
+/// not held by this thread.
+///
 /// # Safety
 ///
-/// Called by the percpu_ref core only, for a `percpu_ref` inside a [`PercpuRef<T>`] whose count is
-/// not zero yet.
+/// `ptr` is inside a [`PercpuRef<T>`] that is being killed and whose count is not zero.
 unsafe extern "C" fn confirm_callback<T: Confirm>(ptr: *mut bindings::percpu_ref) {
-    // SAFETY: Such a `percpu_ref`, says the caller; its count is that of a `T`, which is alive as
-    // long as the count is not zero.
-    unsafe { &*container::<T>(ptr) }.confirmed();
+    // SAFETY: The caller guarantees that it is such a `percpu_ref`, and that the count is not zero:
+    // so it owns an `Arc` of the `T`.
+    let this = unsafe { &*container::<T>(ptr) };
+    let refs = this.percpu_ref();
+    if refs.confirming.xchg(true, Full) {
+        // INVARIANT: This is the second call.
+        refs.confirming.store(false, Relaxed);
+        let killing = refs.phase.get();
+        this.confirmed();
+        refs.killed(killing);
+    }
 }
 
 /// The `T` of a `percpu_ref`.
@@ -486,7 +449,7 @@ unsafe extern "C" fn confirm_callback<T: Confirm>(ptr: *mut bindings::percpu_ref
 /// `ptr` is inside a [`PercpuRef<T>`] that was started.
 unsafe fn container<T: HasPercpuRef>(ptr: *mut bindings::percpu_ref) -> *const T {
     let field: *const PercpuRef<T> = Opaque::cast_from(ptr).cast();
-    // SAFETY: `ptr` is that field of a `PercpuRef<T>`, says the caller.
+    // SAFETY: The caller guarantees that `ptr` is that field of a `PercpuRef<T>`.
     let field = unsafe { field.byte_sub(core::mem::offset_of!(PercpuRef<T>, inner)) };
     // SAFETY: A `PercpuRef<T>` of a `T: HasPercpuRef` is started only as the field of a `T`.
     unsafe { T::container(field) }
@@ -497,64 +460,22 @@ unsafe fn container<T: HasPercpuRef>(ptr: *mut bindings::percpu_ref) -> *const T
 /// Called by the percpu_ref core only, for a `percpu_ref` inside a [`PercpuRef<T>`], when the
 /// count has reached zero.
 unsafe extern "C" fn release_callback<T: Release>(ptr: *mut bindings::percpu_ref) {
-    // SAFETY: Such a `percpu_ref`, says the caller.
+    // SAFETY: The caller guarantees that it is such a `percpu_ref`; it reaches zero only after it
+    // was started.
     let this = unsafe { container::<T>(ptr) };
     // SAFETY: By the type invariants the count owns an `Arc` of it; it is alive.
     let refs = unsafe { &*this }.percpu_ref();
-    // SAFETY: By the type invariants it is ours, as long as the phase is not `IDLE`.
+    // SAFETY: `start()` wrote it before the kill that led here, and nobody else uses it before the
+    // phase is `IDLE`.
     let hold = unsafe { (*refs.hold.get()).take() };
     // INVARIANT: The count is zero and dead; its hold was taken, its `Arc` is taken over below.
-    let mut now = refs.phase.load(Relaxed);
-    // At most a concurrent `kill()` moves the phase, once, from `KILLING` to `KILLED`.
-    while let Err(seen) = refs.phase.cmpxchg(now, now & !PHASE, Full) {
-        now = seen;
-    }
-    // SAFETY: This is the `Arc` of `start()`; the phase was not `IDLE`, so nobody took it yet.
-    T::release(unsafe { Arc::from_raw(this) });
+    // A kill ends before its own reference is put, and a resurrection needs one: nobody else
+    // changes the phase.
+    let ended = refs.phase.end(refs.phase.get(), IDLE);
+    kernel::warn_on!(ended.is_err());
+    // SAFETY: This is the `Arc` of `start()`; the phase was not `IDLE`, so it was not taken yet.
+    T::release(Released::from(unsafe { Arc::from_raw(this) }));
     // What is left of this function is in the RCU read-side critical section of `percpu_ref_put()`,
     // which the module's anchor waits for.
     drop(hold);
-}
-
-/// A reference counted by the [`PercpuRef`] of `T`. Keeps the `T` alive.
-///
-/// Dropping it is legal in any context, and may run [`Release::release`] there, in an RCU read-side
-/// critical section. As `percpu_ref_put()`, but see `include/percpu_ref_preempt.h`.
-///
-/// # Invariants
-///
-/// Holds one reference of the count; so the count owns an `Arc<T>`, and the `T` is alive.
-pub struct Guard<T: Release>(NonNull<T>);
-
-// SAFETY: A guard gives shared access to a `T: Send + Sync`, and its drop passes an `Arc<T>` on.
-unsafe impl<T: Release> Send for Guard<T> {}
-// SAFETY: As above.
-unsafe impl<T: Release> Sync for Guard<T> {}
-
-impl<T: Release> Deref for Guard<T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        // SAFETY: Alive, by the type invariants.
-        unsafe { self.0.as_ref() }
-    }
-}
-
-impl<T: Release> Clone for Guard<T> {
-    #[inline]
-    fn clone(&self) -> Self {
-        // SAFETY: Initialised; this guard holds a reference, so the count is not zero.
-        unsafe { helpers::rust_kmemcg_percpu_ref_get(self.percpu_ref().inner.get()) };
-        // INVARIANT: This is the reference.
-        Self(self.0)
-    }
-}
-
-impl<T: Release> Drop for Guard<T> {
-    #[inline]
-    fn drop(&mut self) {
-        // SAFETY: Initialised; puts the reference of this guard.
-        unsafe { helpers::rust_kmemcg_percpu_ref_put(self.percpu_ref().inner.get()) };
-    }
 }

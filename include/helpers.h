@@ -25,7 +25,7 @@ bool rust_kmemcg_percpu_ref_tryget_percpu(struct percpu_ref *ref);
 void rust_kmemcg_percpu_ref_put(struct percpu_ref *ref);
 bool rust_kmemcg_percpu_ref_is_dying(struct percpu_ref *ref);
 bool rust_kmemcg_percpu_ref_is_exact(struct percpu_ref *ref);
-long rust_kmemcg_percpu_ref_count(struct percpu_ref *ref);
+long rust_kmemcg_percpu_ref_count(struct percpu_ref *ref, bool to_percpu);
 
 unsigned long rust_kmemcg_jiffies(void);
 u64 rust_kmemcg_jiffies_to_usecs(unsigned long ticks);

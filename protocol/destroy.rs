@@ -132,7 +132,7 @@ impl Drained<'_> {
             root.stats.resurrections.count();
             match reference {
                 Some(reference) => {
-                    kernel::warn_on!(!PercpuRef::resurrect(&reference));
+                    kernel::warn_on!(PercpuRef::resurrect(&reference).is_err());
                 }
                 None => {
                     // Its count is idle, as it was released, and nobody else starts it.

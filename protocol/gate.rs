@@ -11,6 +11,7 @@ pub(super) use queues::{Queues, QueuesRef};
 use super::stage::Phase;
 use crate::abstractions::{
     call_rcu::{InCallback, RcuCallback},
+    percpu_ref::Released,
     rcu_slot::Retired,
     unload, //
 };
@@ -166,9 +167,9 @@ impl<'a, C> Admission<'a, C> {
 
     /// `call_rcu()`. Gives the child back where its `rcu_head` is in use.
     #[inline(always)]
-    pub(super) fn call<const ID: u64>(self, child: Arc<C>) -> Result<(), Arc<C>>
+    pub(super) fn call<const ID: u64>(self, child: Released<C>) -> Result<(), Released<C>>
     where
-        C: RcuCallback<ID, Pointer = Arc<C>>,
+        C: RcuCallback<ID, Pointer = Released<C>>,
     {
         self.queues.call(child)
     }

@@ -22,7 +22,7 @@
 //! `kmem_cache_destroy()` sleeps, and nothing that a free runs reaches it. The free puts a reference on
 //! the child's `percpu_ref`; the last put runs [`release`], which takes the gate, an irq-safe lock, and
 //! calls `call_rcu()`, which is legal in any context. The cache is destroyed two contexts later, by a
-//! worker. What is queued holds an [`Arc`] of the child, so none that is dropped on the way is the last.
+//! worker. Until then the child is a [`Released`], which can be queued and does not run a destructor.
 
 use super::{
     child::{Child, Identity, DEACTIVATION, SHUTDOWN},
@@ -31,7 +31,7 @@ use super::{
 };
 use crate::abstractions::{
     call_rcu::{InCallback, RcuCallback},
-    percpu_ref::{self, Guard, PercpuRef},
+    percpu_ref::{self, Guard, PercpuRef, Released},
     rcu_slot::Retired, //
 };
 use kernel::{
@@ -172,7 +172,7 @@ impl WorkItem<DEACTIVATION> for Child {
 }
 
 impl percpu_ref::Release for Child {
-    fn release(this: Arc<Self>) {
+    fn release(this: Released<Self>) {
         let root = this.root().clone();
         release(this, &mut root.gate.enter());
     }
@@ -183,7 +183,7 @@ impl percpu_ref::Release for Child {
 /// The shutdown begins with `call_rcu()`, though no reader is waited for: this may be a hard interrupt, and
 /// to wake a worker, as `queue_work()` does, would cost it ten times as much.
 #[inline(always)]
-fn release(child: Arc<Child>, gate: &mut Entered<'_, Child>) {
+fn release(child: Released<Child>, gate: &mut Entered<'_, Child>) {
     gate.count_release();
     child.root().stats.release();
     match gate.admit() {
@@ -199,13 +199,13 @@ fn release(child: Arc<Child>, gate: &mut Entered<'_, Child>) {
             child.step(Event::child_defer_release, deferred, inside);
             child.root().stats.deferred_releases.count();
             gate.notify();
-            // This is not the last `Arc`: the root's list has one.
+            // It is dropped, and is not the last `Arc`: the root's list has one.
         }
     }
 }
 
 #[inline(always)]
-fn start_shutdown(child: Arc<Child>, mut admission: Admission<'_, Child>) {
+fn start_shutdown(child: Released<Child>, mut admission: Admission<'_, Child>) {
     child.step(Event::child_release, Stage::Released, admission.inside());
     if admission.call::<SHUTDOWN>(child).is_err() {
         // Unreachable: the callback of a deactivation, if there was one, came before the kill.
@@ -214,9 +214,9 @@ fn start_shutdown(child: Arc<Child>, mut admission: Admission<'_, Child>) {
 }
 
 impl RcuCallback<SHUTDOWN> for Child {
-    type Pointer = Arc<Self>;
+    type Pointer = Released<Self>;
 
-    fn run(this: Arc<Self>, cx: InCallback<'_>) {
+    fn run(this: Released<Self>, cx: InCallback<'_>) {
         let root = this.root().clone();
         let queued = root.gate.queue_from_callback::<_, SHUTDOWN>(this, cx);
         // A child is released once, unless it is brought back, which no callback of it survives.
@@ -352,7 +352,7 @@ pub(super) fn resume(child: &Arc<Child>, gate: &mut Entered<'_, Child>) {
             }
         },
         Stage::ReleaseDeferred | Stage::ReleaseDeferredMarked => {
-            start_shutdown(child.clone(), admission);
+            start_shutdown(child.clone().into(), admission);
         }
         // Nothing was deferred.
         _ => (),

@@ -38,7 +38,7 @@
 
 use super::{layout_of, Object, Options, Owner, RawCache};
 use crate::abstractions::{
-    percpu_ref::{Guard, PercpuRef, Release},
+    percpu_ref::{Guard, PercpuRef, Release, Released},
     unload,
     wait_group::{Member, WaitGroup},
     workqueue::{Options as QueueOptions, OwnedQueue},
@@ -132,7 +132,7 @@ impl_has_work! { impl{T: Send + 'static} HasWork<Self> for Counted<T> { self.wor
 
 impl<T: Send + 'static> Release for Counted<T> {
     /// Step 4.
-    fn release(this: Arc<Self>) {
+    fn release(this: Released<Self>) {
         let shared = this.reaper.shared.clone();
         if shared.queue.enqueue(this).is_err() {
             // Unreachable: the count is released once.

@@ -6,7 +6,7 @@
 //! [`Admission`](super::Admission).
 
 use crate::abstractions::{
-    call_rcu::{Callbacks, RcuCallback},
+    call_rcu::{Callbacks, RcuCallback, RcuPointer},
     rcu_slot::Retired,
     unload,
     wait_group::{Member, WaitGroup},
@@ -95,9 +95,10 @@ impl Queues {
     }
 
     #[inline(always)]
-    pub(super) fn call<T, const ID: u64>(&self, this: Arc<T>) -> Result<(), Arc<T>>
+    pub(super) fn call<P, const ID: u64>(&self, this: P) -> Result<(), P>
     where
-        T: RcuCallback<ID, Pointer = Arc<T>>,
+        P: RcuPointer,
+        P::Target: RcuCallback<ID, Pointer = P>,
     {
         self.callbacks.call(this)
     }

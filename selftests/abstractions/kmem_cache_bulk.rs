@@ -7,7 +7,7 @@ use crate::{
         context::Context,
         exec,
         kmem_cache::*,
-        percpu_ref::{PercpuRef, Release},
+        percpu_ref::{PercpuRef, Release, Released},
     },
     impl_has_cache, impl_has_percpu_ref,
     support::{Bell, Counter, IRQ},
@@ -256,7 +256,7 @@ fn memory_in_the_space_of_the_caller() -> Result {
     impl_has_cache! { impl HasCache for Pool { self.cache } }
     impl_has_percpu_ref! { impl HasPercpuRef for Pool { self.refs } }
     impl Release for Pool {
-        fn release(_this: Arc<Self>) {
+        fn release(_this: Released<Self>) {
             RELEASES.add();
         }
     }

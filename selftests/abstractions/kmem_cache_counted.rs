@@ -7,7 +7,7 @@ use crate::{
         context::Context,
         exec,
         kmem_cache::*,
-        percpu_ref::{PercpuRef, Release},
+        percpu_ref::{PercpuRef, Release, Released},
         workqueue::{self, OwnedQueue},
     },
     impl_has_cache, impl_has_percpu_ref,
@@ -437,7 +437,7 @@ fn memory_of_a_cache_of_its_own() -> Result {
     impl_has_cache! { impl HasCache for Pool { self.cache } }
     impl_has_percpu_ref! { impl HasPercpuRef for Pool { self.refs } }
     impl Release for Pool {
-        fn release(this: Arc<Self>) {
+        fn release(this: Released<Self>) {
             RELEASES.add();
             drop(this);
         }

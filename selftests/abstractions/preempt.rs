@@ -43,7 +43,7 @@ struct Session {
 impl_has_percpu_ref! { impl HasPercpuRef for Session { self.refs } }
 
 impl Release for Session {
-    fn release(_this: Arc<Self>) {
+    fn release(_this: Released<Self>) {
         RELEASES.add();
     }
 }
@@ -111,10 +111,10 @@ fn percpu_references_of_live_counts_only() -> Result {
         .map_err(|(error, _)| error)?;
         check_eq!(guards.get(), 1);
         check_eq!(session.refs.count(), 0);
-        check!(session.refs.switch_to_atomic());
+        session.refs.switch_to_atomic()?;
         check!(percpu(&session).is_none());
         check!(PercpuRef::tryget_live(&*session).is_some());
-        check!(session.refs.switch_to_percpu());
+        session.refs.switch_to_percpu()?;
         check!(percpu(&session).is_some());
         check!(session.refs.kill());
         check!(percpu(&session).is_none());

@@ -7,7 +7,7 @@ use crate::{
         call_rcu::{Callbacks, InCallback, RcuCallback, RcuHead},
         debugfs::{File, Folder},
         kmem_cache::Reaper,
-        percpu_ref::{PercpuRef, Release},
+        percpu_ref::{self, PercpuRef, Release},
         unload::*,
         wait_group::WaitGroup,
         workqueue::{Options, OwnedQueue},
@@ -21,7 +21,7 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{Acquire, AtomicFlag, Full, Release as Released},
-        Arc,
+        rcu, Arc,
     },
     time::Delta,
     workqueue,
@@ -333,7 +333,7 @@ struct Session {
 impl_has_percpu_ref! { impl HasPercpuRef for Session { self.refs } }
 
 impl Release for Session {
-    fn release(_this: Arc<Self>) {
+    fn release(_this: percpu_ref::Released<Self>) {
         RUNS.add();
     }
 }
@@ -353,7 +353,6 @@ fn killed_count_keeps_the_module() -> Result {
     PercpuRef::start(&session, &second.handle())?;
     let held = HeldGracePeriod::new()?;
     check!(session.refs.kill());
-    drop(session);
     let unloading = second.unload()?;
     check!(unloading.waits());
     check!(held.is_held());
@@ -380,6 +379,7 @@ fn live_count_keeps_the_module() -> Result {
     // Idle: it holds nothing, and can be started for another module.
     PercpuRef::start(&session, crate::hold()?)?;
     check!(session.refs.kill());
+    rcu::rcu_barrier();
     Ok(())
 }
 
@@ -391,6 +391,7 @@ fn busy_start_gives_its_hold_up() -> Result {
     check_err!(PercpuRef::start(&session, &other.handle()), EBUSY);
     drop(other);
     check!(session.refs.kill());
+    rcu::rcu_barrier();
     Ok(())
 }
 

@@ -13,6 +13,6 @@ fn example(child: Arc<Child>) {
     if let Ok(admission) = entered.admit() {
         #[cfg(not(fixed))]
         drop(entered); //~ ERROR E0505 cannot move out of `entered` because it is borrowed
-        start_shutdown(child, admission);
+        start_shutdown(child.into(), admission);
     }
 }

@@ -12,7 +12,7 @@ fn example(child: Arc<Child>) -> Result {
     let admission = entered.admit().map_err(|_| ENODEV)?;
     #[cfg(not(fixed))]
     entered.set_phase(Phase::Dying); //~ ERROR E0499 cannot borrow `entered` as mutable more than once at a time
-    start_shutdown(child, admission);
+    start_shutdown(child.into(), admission);
     entered.set_phase(Phase::Dying);
     Ok(())
 }

@@ -21,7 +21,7 @@ fn example(queues: &Queues, child: Arc<Child>, retired: Retired<Child>) {
         let _ = (queues, retired);
         let mut gate = child.root().gate.enter();
         if let Ok(admission) = gate.admit() {
-            let _ = admission.call::<SHUTDOWN>(child.clone());
+            let _ = admission.call::<SHUTDOWN>(child.clone().into());
         }
     }
 }

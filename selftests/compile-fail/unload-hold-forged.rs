@@ -18,7 +18,7 @@ pub struct Session {
 impl_has_percpu_ref! { impl HasPercpuRef for Session { self.refs } }
 
 impl Release for Session {
-    fn release(_this: Arc<Self>) {}
+    fn release(_this: Released<Self>) {}
 }
 
 #[cfg(not(fixed))]

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is left of a count after its last put.
+
+use crate::abstractions::call_rcu::{Callbacks, RcuCallback, RcuPointer};
+use core::{mem::ManuallyDrop, ops::Deref};
+use kernel::{
+    bindings,
+    prelude::*,
+    sync::Arc,
+    workqueue::{HasWork, RawWorkItem, WorkItem},
+};
+
+/// An [`Arc`] in a context that must not sleep, where the destructor of `T` must not run: it can
+/// only be queued, to a worker or as an RCU callback.
+///
+/// The release callback of a count receives it. A workqueue takes it for the work item of the
+/// structure, whose [`WorkItem::run`] receives the `Arc`. It is also a pointer that an RCU callback
+/// can receive, as [`RcuCallback::Pointer`].
+///
+/// Dropping it gives up the `Arc` if there is another one. The last one is leaked, with a warning.
+/// Context of the drop: any.
+#[must_use = "unless it is queued, the structure may be leaked"]
+pub struct Released<T>(ManuallyDrop<Arc<T>>);
+
+impl<T> From<Arc<T>> for Released<T> {
+    #[inline]
+    fn from(arc: Arc<T>) -> Self {
+        Self(ManuallyDrop::new(arc))
+    }
+}
+
+impl<T> Released<T> {
+    /// Calls [`RcuCallback::run`] with the `Arc` after a grace period. That must not sleep either.
+    /// Context: any but NMI.
+    ///
+    /// # Errors
+    ///
+    /// As [`Callbacks::call`].
+    #[inline]
+    pub fn call_rcu<const ID: u64>(self, callbacks: &Callbacks) -> Result<(), Self>
+    where
+        T: RcuCallback<ID, Pointer = Arc<T>>,
+    {
+        callbacks.call(self.into_arc()).map_err(Self::from)
+    }
+
+    #[inline]
+    fn into_arc(self) -> Arc<T> {
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: `this` is not used again, and is not dropped.
+        unsafe { ManuallyDrop::take(&mut this.0) }
+    }
+}
+
+impl<T> Deref for Released<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> Drop for Released<T> {
+    fn drop(&mut self) {
+        // SAFETY: Taken once, as this is not used again.
+        let arc = unsafe { ManuallyDrop::take(&mut self.0) };
+        let last = Arc::into_unique_or_drop(arc);
+        if last.is_some() {
+            kernel::warn_on!(true);
+            core::mem::forget(last);
+        }
+    }
+}
+
+// SAFETY: The guarantees are those of the implementation for the `Arc`.
+unsafe impl<T, const ID: u64> RawWorkItem<ID> for Released<T>
+where
+    T: WorkItem<ID, Pointer = Arc<T>> + HasWork<T, ID>,
+{
+    type EnqueueOutput = Result<(), Self>;
+
+    #[inline]
+    unsafe fn __enqueue<F>(self, queue_work_on: F) -> Self::EnqueueOutput
+    where
+        F: FnOnce(*mut bindings::work_struct) -> bool,
+    {
+        // SAFETY: The caller guarantees what the implementation for the `Arc` requires.
+        unsafe { self.into_arc().__enqueue(queue_work_on) }.map_err(Self::from)
+    }
+}
+
+// SAFETY: The `Arc` keeps its `T` alive and in its place.
+unsafe impl<T: Send + Sync + 'static> RcuPointer for Released<T> {
+    type Target = T;
+
+    fn into_raw(self) -> *const T {
+        Arc::into_raw(self.into_arc())
+    }
+
+    unsafe fn from_raw(raw: *const T) -> Self {
+        // SAFETY: The caller guarantees that it came from `into_raw()`, and so from
+        // `Arc::into_raw()`.
+        Self::from(unsafe { Arc::from_raw(raw) })
+    }
+}
