@@ -3,9 +3,12 @@
 
 #include <linux/irqflags.h>
 #include <linux/jiffies.h>
+#include <linux/math64.h>
 #include <linux/preempt.h>
 #include <linux/rcupdate.h>
+#include <linux/slab.h>
 #include <linux/tracepoint.h>
+#include <linux/workqueue.h>
 
 #include "helpers.h"
 #include "percpu_ref_preempt.h"
@@ -35,6 +38,27 @@ __rust_helper void rust_kmemcg_percpu_ref_put(struct percpu_ref *ref)
 	kmemcg_ref_put(ref);
 }
 
+/* Macros: with allocation profiling, the allocations are counted here. */
+__rust_helper void *rust_kmemcg_kmem_cache_alloc(struct kmem_cache *cache,
+						 gfp_t flags)
+{
+	return kmem_cache_alloc(cache, flags);
+}
+
+__rust_helper bool rust_kmemcg_kmem_cache_alloc_bulk(struct kmem_cache *cache,
+						     gfp_t flags, size_t size,
+						     void **objects)
+{
+	return kmem_cache_alloc_bulk(cache, flags, size, objects);
+}
+
+struct workqueue_struct *rust_kmemcg_alloc_workqueue(const char *name,
+						     unsigned int flags,
+						     int max_active)
+{
+	return alloc_workqueue("%s", flags, max_active, name);
+}
+
 __rust_helper unsigned long rust_kmemcg_jiffies(void)
 {
 	return jiffies;
@@ -42,7 +66,7 @@ __rust_helper unsigned long rust_kmemcg_jiffies(void)
 
 u64 rust_kmemcg_jiffies_to_usecs(unsigned long ticks)
 {
-	return jiffies64_to_nsecs(ticks) / NSEC_PER_USEC;
+	return div_u64(jiffies64_to_nsecs(ticks), NSEC_PER_USEC);
 }
 
 __rust_helper void rust_kmemcg_preempt_disable(void)

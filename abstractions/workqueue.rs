@@ -28,7 +28,7 @@
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 
 use crate::abstractions::{
-    unload,
+    helpers, unload,
     wait_group::{Member, WaitGroup},
 };
 use core::ptr::{self, NonNull};
@@ -159,13 +159,12 @@ impl OwnedQueue {
         }
         let hold = module.hold()?;
         let delayed = WaitGroup::new()?;
-        // SAFETY: The format takes one string, which is copied.
+        // SAFETY: `name` is valid for the call, which copies it.
         let ptr = unsafe {
-            bindings::alloc_workqueue_noprof(
-                c"%s".as_char_ptr(),
+            helpers::rust_kmemcg_alloc_workqueue(
+                name.as_char_ptr(),
                 options.flags,
                 options.max_active as i32,
-                name.as_char_ptr(),
             )
         };
         // INVARIANT: Just made; destroyed by our drop only.

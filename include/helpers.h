@@ -27,6 +27,16 @@ bool rust_kmemcg_percpu_ref_is_dying(struct percpu_ref *ref);
 bool rust_kmemcg_percpu_ref_is_exact(struct percpu_ref *ref);
 long rust_kmemcg_percpu_ref_count(struct percpu_ref *ref, bool to_percpu);
 
+struct kmem_cache;
+void *rust_kmemcg_kmem_cache_alloc(struct kmem_cache *cache, gfp_t flags);
+bool rust_kmemcg_kmem_cache_alloc_bulk(struct kmem_cache *cache, gfp_t flags,
+				       size_t size, void **objects);
+
+struct workqueue_struct;
+struct workqueue_struct *rust_kmemcg_alloc_workqueue(const char *name,
+						     unsigned int flags,
+						     int max_active);
+
 unsigned long rust_kmemcg_jiffies(void);
 u64 rust_kmemcg_jiffies_to_usecs(unsigned long ticks);
 

@@ -55,7 +55,7 @@ pub use options::Options;
 pub use scoped::{KmemCache, ScopedObject};
 pub use typesafe::{Published, Typesafe, TypesafeCache, TypesafeObject, TypesafeSlot};
 
-use super::gfp;
+use super::{gfp, helpers};
 use core::{alloc::Layout, mem::MaybeUninit, ptr::NonNull};
 use kernel::{
     alloc::{AllocError, Flags},
@@ -142,7 +142,8 @@ impl RawCache {
     #[inline]
     fn alloc(&self, flags: Flags) -> Result<NonNull<u8>, AllocError> {
         // SAFETY: Live, by the type invariants.
-        let ptr = unsafe { bindings::kmem_cache_alloc_noprof(self.ptr.as_ptr(), gfp::raw(flags)) };
+        let ptr =
+            unsafe { helpers::rust_kmemcg_kmem_cache_alloc(self.ptr.as_ptr(), gfp::raw(flags)) };
         NonNull::new(ptr.cast()).ok_or(AllocError)
     }
 
@@ -153,7 +154,7 @@ impl RawCache {
     fn alloc_bulk(&self, out: &mut [MaybeUninit<*mut u8>], flags: Flags) -> Result<(), AllocError> {
         // SAFETY: Live, by the type invariants; `out` has room for that many pointers.
         let done = unsafe {
-            bindings::kmem_cache_alloc_bulk_noprof(
+            helpers::rust_kmemcg_kmem_cache_alloc_bulk(
                 self.ptr.as_ptr(),
                 gfp::raw(flags),
                 out.len(),
