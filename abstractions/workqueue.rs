@@ -31,12 +31,16 @@ use crate::abstractions::{
     helpers, unload,
     wait_group::{Member, WaitGroup},
 };
-use core::ptr::{self, NonNull};
+use core::{
+    marker::PhantomData,
+    ptr::{self, NonNull},
+};
 use kernel::{
     alloc::{AllocError, Flags},
     bindings,
     prelude::*,
     sync::{new_spinlock_irq, Arc, SpinLockIrq},
+    task::might_sleep,
     time::Jiffies,
     workqueue::{
         impl_has_delayed_work, new_delayed_work, DelayedWork, HasWork, Queue, RawWorkItem, Work,
@@ -44,60 +48,74 @@ use kernel::{
     },
 };
 
-/// How a queue is made.
+/// A kind of queue, in [`Options`]: items run on the CPU that queued them (`WQ_PERCPU`).
+#[derive(Clone, Copy)]
+pub struct PerCpu;
+
+/// A kind of queue: items run on no CPU in particular (`WQ_UNBOUND`).
+#[derive(Clone, Copy)]
+pub struct Unbound;
+
+/// A kind of queue: items run one after the other (`alloc_ordered_workqueue()`).
+#[derive(Clone, Copy)]
+pub struct Ordered;
+
+mod sealed {
+    pub trait Concurrent {}
+    impl Concurrent for super::PerCpu {}
+    impl Concurrent for super::Unbound {}
+}
+
+/// The kinds of queues that run several items at a time: [`PerCpu`] and [`Unbound`].
+pub trait Concurrent: sealed::Concurrent {}
+
+impl<K: sealed::Concurrent> Concurrent for K {}
+
+/// How a queue is made. What C ignores or refuses for a kind of queue is not there for that kind.
 ///
 /// # Examples
 ///
 /// ```
-/// use rust_kmemcg::abstractions::workqueue::Options;
+/// use rust_kmemcg::abstractions::workqueue::{Options, Ordered};
 ///
 /// const RELEASES: Options = Options::unbound().mem_reclaim().max_active(16);
+/// const LOG: Options<Ordered> = Options::ordered().freezable();
 /// ```
 #[derive(Clone, Copy)]
-pub struct Options {
+pub struct Options<K = Unbound> {
     flags: u32,
     max_active: u32,
+    _kind: PhantomData<K>,
 }
 
-impl Options {
-    /// Items run on the CPU that queued them (`WQ_PERCPU`).
+impl Options<PerCpu> {
+    /// A queue whose items run on the CPU that queued them.
     pub const fn per_cpu() -> Self {
-        Self {
-            flags: bindings::wq_flags_WQ_PERCPU,
-            max_active: 0,
-        }
+        Self::with(bindings::wq_flags_WQ_PERCPU, 0)
     }
+}
 
-    /// Items run on no CPU in particular (`WQ_UNBOUND`).
+impl Options<Unbound> {
+    /// A queue whose items run on no CPU in particular.
     pub const fn unbound() -> Self {
-        Self {
-            flags: bindings::wq_flags_WQ_UNBOUND,
-            max_active: 0,
-        }
+        Self::with(bindings::wq_flags_WQ_UNBOUND, 0)
     }
+}
 
-    /// Items run one after the other, in the order in which they were queued
-    /// (`alloc_ordered_workqueue()`).
+impl Options<Ordered> {
+    /// A queue whose items run one after the other, in the order in which they were queued.
     pub const fn ordered() -> Self {
-        Self {
-            flags: bindings::wq_flags_WQ_UNBOUND | bindings::wq_flags___WQ_ORDERED,
-            max_active: 1,
-        }
+        Self::with(
+            bindings::wq_flags_WQ_UNBOUND | bindings::wq_flags___WQ_ORDERED,
+            1,
+        )
     }
+}
 
-    /// Runs at most so many items at a time (0, as when this is not called: the kernel's default;
-    /// an ordered queue runs one, whatever is asked here).
+impl<K: Concurrent> Options<K> {
+    /// Runs at most so many items at a time; 0, the default, is the kernel's default.
     pub const fn max_active(mut self, items: u32) -> Self {
-        if self.flags & bindings::wq_flags___WQ_ORDERED == 0 {
-            self.max_active = items;
-        }
-        self
-    }
-
-    /// Gives the queue a rescuer, so that it makes progress when there is no memory for new
-    /// workers: what is needed where freeing memory depends on it (`WQ_MEM_RECLAIM`).
-    pub const fn mem_reclaim(mut self) -> Self {
-        self.flags |= bindings::wq_flags_WQ_MEM_RECLAIM;
+        self.max_active = items;
         self
     }
 
@@ -106,21 +124,34 @@ impl Options {
         self.flags |= bindings::wq_flags_WQ_HIGHPRI;
         self
     }
+}
+
+impl<K> Options<K> {
+    const fn with(flags: u32, max_active: u32) -> Self {
+        Self {
+            flags,
+            max_active,
+            _kind: PhantomData,
+        }
+    }
+
+    /// Gives the queue a rescuer, so that it makes progress when there is no memory for new
+    /// workers (`WQ_MEM_RECLAIM`): needed if freeing memory depends on the queue.
+    pub const fn mem_reclaim(mut self) -> Self {
+        self.flags |= bindings::wq_flags_WQ_MEM_RECLAIM;
+        self
+    }
 
     /// Items do not run while the system is being suspended (`WQ_FREEZABLE`).
     pub const fn freezable(mut self) -> Self {
         self.flags |= bindings::wq_flags_WQ_FREEZABLE;
         self
     }
-
-    const fn is_ordered(self) -> bool {
-        self.flags & bindings::wq_flags___WQ_ORDERED != 0
-    }
 }
 
 /// A workqueue that is drained and destroyed when it is dropped.
 ///
-/// The drop waits for delayed items too, as long as their delay is. It sleeps, and must not happen
+/// The drop also waits for delayed items, as long as their delay is. It sleeps, and must not happen
 /// in a work item of the queue itself: it would wait for itself. A queue that is never dropped
 /// keeps its module for ever: `rmmod` waits.
 ///
@@ -130,29 +161,30 @@ impl Options {
 /// whose timer may still lead to it.
 pub struct OwnedQueue {
     ptr: NonNull<bindings::workqueue_struct>,
-    options: Options,
+    is_ordered: bool,
     delayed: WaitGroup,
     /// The items are code of the module. Dropped last.
     hold: unload::Hold,
 }
 
-// SAFETY: A workqueue may be used and destroyed from any thread.
+// SAFETY: A `workqueue_struct` is not bound to a thread: it may be destroyed by any.
 unsafe impl Send for OwnedQueue {}
-// SAFETY: As above.
+// SAFETY: The functions on a `workqueue_struct` that take `&self` here take its locks.
 unsafe impl Sync for OwnedQueue {}
 
 impl OwnedQueue {
     /// Makes a queue, for items of the module.
     ///
-    /// Stands on `alloc_workqueue()`. Context: may sleep.
+    /// Wraps `alloc_workqueue()`. Context: may sleep.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; `EINVAL` where more than `WQ_MAX_ACTIVE` items are to run at a time, or the name
-    /// is longer than the kernel keeps (31 bytes); `ENODEV` where the module is being unloaded.
-    pub fn new(name: &CStr, options: Options, module: &unload::Handle) -> Result<Self> {
+    /// `ENOMEM`. `EINVAL`: more than `WQ_MAX_ACTIVE` items at a time, or a name that is longer than
+    /// the kernel keeps (31 bytes). `ENODEV`: the module is being unloaded.
+    pub fn new<K>(name: &CStr, options: Options<K>, module: &unload::Handle) -> Result<Self> {
         /// `WQ_NAME_LEN`: C cuts a name that is longer.
         const NAME_LEN: usize = 32;
+        might_sleep();
         let name_fits = name.to_bytes_with_nul().len() <= NAME_LEN;
         if options.max_active > bindings::wq_consts_WQ_MAX_ACTIVE || !name_fits {
             return Err(EINVAL);
@@ -170,7 +202,7 @@ impl OwnedQueue {
         // INVARIANT: Just made; destroyed by our drop only.
         Ok(Self {
             ptr: NonNull::new(ptr).ok_or(ENOMEM)?,
-            options,
+            is_ordered: options.flags & bindings::wq_flags___WQ_ORDERED != 0,
             delayed,
             hold,
         })
@@ -181,10 +213,11 @@ impl OwnedQueue {
         unsafe { Queue::from_raw(self.ptr.as_ptr()) }
     }
 
-    /// Queues a work item. Context: any; does not sleep.
+    /// Queues a work item. What it returns depends on the kind of pointer, as with the in-tree
+    /// [`Queue::enqueue`].
     ///
-    /// Stands on `queue_work()`; what it returns depends on the kind of pointer, as with the
-    /// in-tree [`Queue::enqueue`].
+    /// Wraps `queue_work()`. Context: any; does not sleep.
+    #[inline]
     pub fn enqueue<W, const ID: u64>(&self, work: W) -> W::EnqueueOutput
     where
         W: RawWorkItem<ID> + Send + 'static,
@@ -192,7 +225,7 @@ impl OwnedQueue {
         self.as_queue().enqueue(work)
     }
 
-    /// Queues a closure. Context: as `flags` say.
+    /// Queues a closure. Context: as `flags` allow.
     ///
     /// # Errors
     ///
@@ -204,45 +237,50 @@ impl OwnedQueue {
         self.as_queue().try_spawn(flags, work)
     }
 
-    /// Waits for every item that is queued now. Those that are queued meanwhile are not waited for.
+    /// Waits for every item that is queued now, but not for those that are queued meanwhile.
     ///
-    /// Stands on `flush_workqueue()`. Context: may sleep; not in an item of this queue.
+    /// Wraps `flush_workqueue()`. Context: may sleep; not in an item of this queue.
     pub fn flush(&self) {
+        might_sleep();
         // SAFETY: Live, by the type invariants.
         unsafe { bindings::__flush_workqueue(self.ptr.as_ptr()) };
     }
 
-    /// Waits until the queue is empty, and what items queue meanwhile is done, too.
+    /// Waits until the queue is empty, and the items that its items queue meanwhile are done.
     ///
-    /// Nobody else can queue anything then, which C asks its callers for: hence `&mut`. Stands on
-    /// `drain_workqueue()`. Context: may sleep; not in an item of this queue.
+    /// Takes `&mut`, as `drain_workqueue()` requires that nobody else queues anything meanwhile.
+    ///
+    /// Wraps `drain_workqueue()`. Context: may sleep; not in an item of this queue.
     pub fn drain(&mut self) {
+        might_sleep();
         self.delayed.wait();
         // SAFETY: Live, by the type invariants.
         unsafe { bindings::drain_workqueue(self.ptr.as_ptr()) };
     }
 
-    /// Changes how many items may run at a time; the number is brought between 1 and the kernel's
+    /// Changes how many items may run at a time; the number is clamped between 1 and the kernel's
     /// limit.
     ///
-    /// Stands on `workqueue_set_max_active()`. Context: may sleep.
+    /// Wraps `workqueue_set_max_active()`. Context: may sleep.
     ///
     /// # Errors
     ///
     /// `EINVAL`: an ordered queue.
     pub fn set_max_active(&self, items: u32) -> Result {
-        if self.options.is_ordered() {
+        might_sleep();
+        if self.is_ordered {
             return Err(EINVAL);
         }
         let items = items.clamp(1, bindings::wq_consts_WQ_MAX_ACTIVE);
-        // SAFETY: Live, by the type invariants; not ordered.
+        // SAFETY: Live, by the type invariants. `workqueue_set_max_active()` must not be called for
+        // an ordered queue, which this is not.
         unsafe { bindings::workqueue_set_max_active(self.ptr.as_ptr(), items as i32) };
         Ok(())
     }
 
-    /// Queues a closure after `delay`. Context: as `flags` say.
+    /// Queues a closure after `delay`.
     ///
-    /// Stands on `queue_delayed_work()`.
+    /// Wraps `queue_delayed_work()`. Context: as `flags` allow.
     ///
     /// # Errors
     ///
@@ -280,47 +318,101 @@ impl unload::Source for OwnedQueue {
 
 impl Drop for OwnedQueue {
     fn drop(&mut self) {
+        might_sleep();
         self.delayed.wait();
-        // SAFETY: Live, by the type invariants, no timer leads to it, and it is not used again.
-        // Drains first.
+        // SAFETY: Live, by the type invariants, and not used again. `destroy_workqueue()` drains it,
+        // but does not wait for timers: none leads to it any more.
         unsafe { bindings::destroy_workqueue(self.ptr.as_ptr()) };
     }
 }
 
-/// Takes an item off whatever queue it is on, and returns the reference that the queue had.
+/// Declares that a work item is a plain [`Work`], and not that of an in-tree `DelayedWork`.
 ///
-/// None where it was not queued: it may be running. Stands on `cancel_work()`. Context: any but
-/// NMI. Not for the in-tree delayed items: while the timer of one is pending, C spins here, and
-/// for ever where interrupts are disabled.
+/// While the timer of a delayed item is pending, `cancel_work()` spins: for ever, if interrupts are
+/// disabled. Safe code has no reference to the `Work` in a `DelayedWork`, so one to a plain `Work`
+/// is the evidence.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::{prelude::*, sync::Arc, workqueue::*};
+/// use rust_kmemcg::abstractions::workqueue::HasPlainWork;
+///
+/// #[pin_data]
+/// struct Item {
+///     #[pin]
+///     work: Work<Item>,
+/// }
+///
+/// impl_has_work! { impl HasWork<Self> for Item { self.work } }
+///
+/// impl HasPlainWork for Item {
+///     fn plain_work(&self) -> &Work<Self> {
+///         &self.work
+///     }
+/// }
+///
+/// impl WorkItem for Item {
+///     type Pointer = Arc<Self>;
+///
+///     fn run(_this: Arc<Self>) {}
+/// }
+/// ```
+pub trait HasPlainWork<const ID: u64 = 0>:
+    WorkItem<ID, Pointer = Arc<Self>> + HasWork<Self, ID> + Sized
+{
+    /// The field, which is that of [`HasWork`].
+    fn plain_work(&self) -> &Work<Self, ID>;
+}
+
+/// Cancels an item that is queued, on whatever queue, and returns the reference that the queue had.
+///
+/// `None` if it was not queued: it may be running.
+///
+/// Wraps `cancel_work()`. Context: any but NMI.
 pub fn cancel<T, const ID: u64>(item: &Arc<T>) -> Option<Arc<T>>
 where
-    T: WorkItem<ID, Pointer = Arc<T>> + HasWork<T, ID>,
+    T: HasPlainWork<ID>,
 {
-    // SAFETY: The item is alive; its function, set by `Work::new()`, is the one for an `Arc`, so it
-    // is queued with one.
-    unsafe { reclaim(item, bindings::cancel_work(raw_work::<T, ID>(item))) }
+    let work = raw_work::<T, ID>(item)?;
+    // SAFETY: The item is alive, and `cancel_work()` takes it off the queue if it returns true. The
+    // function of the item, set by `Work::new()`, is the one for an `Arc`, so it was queued with one.
+    unsafe { reclaim(item, bindings::cancel_work(work)) }
 }
 
-/// As [`cancel`], and waits until the item is not running either. Who queues it meanwhile gets it
-/// back as if it were queued.
+/// As [`cancel`], and waits until the item is not running either. While this waits nobody can queue
+/// the item: a queue gives it back as if it were queued.
 ///
-/// Stands on `cancel_work_sync()`. Context: may sleep; not in the item itself.
+/// Wraps `cancel_work_sync()`. Context: may sleep; not in the item itself.
 pub fn cancel_sync<T, const ID: u64>(item: &Arc<T>) -> Option<Arc<T>>
 where
-    T: WorkItem<ID, Pointer = Arc<T>> + HasWork<T, ID>,
+    T: HasPlainWork<ID>,
 {
-    // SAFETY: As in `cancel()`.
-    unsafe { reclaim(item, bindings::cancel_work_sync(raw_work::<T, ID>(item))) }
+    might_sleep();
+    let work = raw_work::<T, ID>(item)?;
+    // SAFETY: The item is alive, and `cancel_work_sync()` takes it off the queue if it returns true.
+    // The function of the item is the one for an `Arc`, so it was queued with one.
+    unsafe { reclaim(item, bindings::cancel_work_sync(work)) }
 }
 
-fn raw_work<T: HasWork<T, ID>, const ID: u64>(item: &Arc<T>) -> *mut bindings::work_struct {
+/// The plain work of an item; `None`, with a warning, if [`HasPlainWork`] names another one.
+fn raw_work<T, const ID: u64>(item: &Arc<T>) -> Option<*mut bindings::work_struct>
+where
+    T: HasPlainWork<ID>,
+{
     // SAFETY: The item is alive.
-    unsafe { Work::raw_get(T::raw_get_work(Arc::as_ptr(item).cast_mut())) }
+    let work = unsafe { T::raw_get_work(Arc::as_ptr(item).cast_mut()) };
+    if !ptr::eq(item.plain_work(), work) {
+        kernel::warn_on!(true);
+        return None;
+    }
+    // SAFETY: A field of the item, which is alive.
+    Some(unsafe { Work::raw_get(work) })
 }
 
 /// # Safety
 ///
-/// `cancelled` says that the item was queued, with an `Arc`, and will not run.
+/// `cancelled` tells whether the item was queued, with an `Arc`, and will not run.
 unsafe fn reclaim<T>(item: &Arc<T>, cancelled: bool) -> Option<Arc<T>> {
     // SAFETY: The queue owned this `Arc`, which it would have given to `run()`.
     cancelled.then(|| unsafe { Arc::from_raw(Arc::as_ptr(item)) })
@@ -350,7 +442,7 @@ impl<F: FnOnce() + Send + Unpin + 'static> WorkItem for DelayedClosure<F> {
     }
 }
 
-/// A closure that runs after a delay. Dropping this lets it run.
+/// A closure that runs after a delay. If this is dropped, it runs nevertheless.
 pub struct DelayedItem<F: FnOnce() + Send + Unpin + 'static>(Arc<DelayedClosure<F>>);
 
 impl<F: FnOnce() + Send + Unpin + 'static> DelayedItem<F> {
@@ -366,8 +458,9 @@ fn cancel_delayed<F: FnOnce() + Send + Unpin + 'static>(item: &Arc<DelayedClosur
     let raw = ptr::from_ref(&item.dwork)
         .cast_mut()
         .cast::<bindings::delayed_work>();
-    // SAFETY: `DelayedWork` is a transparent wrapper; the item is alive.
+    // SAFETY: `DelayedWork` is a transparent wrapper of a `delayed_work`; the item is alive.
     let cancelled = unsafe { bindings::cancel_delayed_work(raw) };
-    // SAFETY: It was queued with an `Arc`, and does not run.
+    // SAFETY: `cancel_delayed_work()` returns true if it was queued, and does not run then. Its
+    // function is the one for an `Arc`, so it was queued with one.
     drop(unsafe { reclaim(item, cancelled) });
 }

@@ -6,7 +6,7 @@ use crate::{
     abstractions::{
         context::Context,
         exec,
-        workqueue::{cancel, cancel_sync, Options, OwnedQueue},
+        workqueue::{cancel, cancel_sync, Concurrent, HasPlainWork, Options, OwnedQueue},
     },
     support::{eventually, spin_until, stays_false, Counter, CONTEXTS},
 };
@@ -97,6 +97,12 @@ struct Item {
 
 impl_has_work! { impl HasWork<Self> for Item { self.work } }
 
+impl HasPlainWork for Item {
+    fn plain_work(&self) -> &Work<Self> {
+        &self.work
+    }
+}
+
 impl WorkItem for Item {
     type Pointer = Arc<Self>;
 
@@ -121,55 +127,57 @@ fn item(waits: bool) -> Result<Arc<Item>> {
     )
 }
 
-/// All combinations: items run, in a task.
-fn every_option_makes_a_queue() -> Result {
-    for kind in [Options::per_cpu(), Options::unbound(), Options::ordered()] {
-        for bits in 0..8 {
-            for max_active in [0, 1, 7, bindings::wq_consts_WQ_MAX_ACTIVE] {
-                let mut options = kind.max_active(max_active);
-                if bits & 1 != 0 {
-                    options = options.mem_reclaim();
-                }
-                if bits & 2 != 0 {
-                    options = options.highpri();
-                }
-                if bits & 4 != 0 {
-                    options = options.freezable();
-                }
-                RUNS.set(0);
-                let queue = OwnedQueue::new(c"kmemcg_test_opt%s", options, crate::handle()?)?;
-                queue.try_spawn(GFP_KERNEL, || {
-                    if Context::current() == Context::Task {
-                        RUNS.add();
-                    }
-                })?;
-                drop(queue);
-                check_eq!(RUNS.get(), 1);
-            }
+/// A queue with these options: items run, in a task.
+fn runs<K>(options: Options<K>) -> Result {
+    RUNS.set(0);
+    let queue = OwnedQueue::new(c"kmemcg_test_opt%s", options, crate::handle()?)?;
+    queue.try_spawn(GFP_KERNEL, || {
+        if Context::current() == Context::Task {
+            RUNS.add();
         }
-    }
+    })?;
+    drop(queue);
+    check_eq!(RUNS.get(), 1);
     Ok(())
+}
+
+/// What every kind has, in all combinations.
+fn runs_with_each_option<K: Copy>(kind: Options<K>) -> Result {
+    runs(kind)?;
+    runs(kind.mem_reclaim())?;
+    runs(kind.freezable())?;
+    runs(kind.mem_reclaim().freezable())
+}
+
+/// All combinations that there are.
+fn every_option_makes_a_queue() -> Result {
+    fn concurrent<K: Concurrent + Copy>(kind: Options<K>) -> Result {
+        for max_active in [0, 1, 7, bindings::wq_consts_WQ_MAX_ACTIVE] {
+            runs_with_each_option(kind.max_active(max_active))?;
+            runs_with_each_option(kind.max_active(max_active).highpri())?;
+        }
+        Ok(())
+    }
+    concurrent(Options::per_cpu())?;
+    concurrent(Options::unbound())?;
+    runs_with_each_option(Options::ordered())
 }
 
 /// More than the kernel runs; changing it, up to the limits, and not that of an ordered queue.
 fn max_active_is_checked() -> Result {
-    for max_active in [bindings::wq_consts_WQ_MAX_ACTIVE + 1, 1 << 31, u32::MAX] {
-        for kind in [Options::per_cpu(), Options::unbound()] {
-            check_err!(
-                OwnedQueue::new(
-                    c"kmemcg_test_max",
-                    kind.max_active(max_active),
-                    crate::handle()?
-                ),
-                EINVAL
-            );
-        }
+    fn refused<K: Concurrent>(kind: Options<K>, max_active: u32) -> Result {
+        let options = kind.max_active(max_active);
+        check_err!(
+            OwnedQueue::new(c"kmemcg_test_max", options, crate::handle()?),
+            EINVAL
+        );
+        Ok(())
     }
-    let ordered = OwnedQueue::new(
-        c"kmemcg_test_max",
-        Options::ordered().max_active(u32::MAX),
-        crate::handle()?,
-    )?;
+    for max_active in [bindings::wq_consts_WQ_MAX_ACTIVE + 1, 1 << 31, u32::MAX] {
+        refused(Options::per_cpu(), max_active)?;
+        refused(Options::unbound(), max_active)?;
+    }
+    let ordered = OwnedQueue::new(c"kmemcg_test_max", Options::ordered(), crate::handle()?)?;
     check_err!(ordered.set_max_active(1), EINVAL);
     check_err!(ordered.set_max_active(2), EINVAL);
     let queue = OwnedQueue::new(c"kmemcg_test_max", Options::unbound(), crate::handle()?)?;
@@ -301,7 +309,7 @@ fn drain_waits_for_what_items_queue() -> Result {
 
 /// Every item has run when the drop returns.
 fn drop_drains() -> Result {
-    for kind in [Options::per_cpu(), Options::unbound(), Options::ordered()] {
+    fn drains<K>(kind: Options<K>) -> Result {
         RUNS.set(0);
         let queue = OwnedQueue::new(c"kmemcg_test_drop", kind, crate::handle()?)?;
         for _ in 0..50 {
@@ -312,8 +320,11 @@ fn drop_drains() -> Result {
         }
         drop(queue);
         check_eq!(RUNS.get(), 50);
+        Ok(())
     }
-    Ok(())
+    drains(Options::per_cpu())?;
+    drains(Options::unbound())?;
+    drains(Options::ordered())
 }
 
 /// Through another `Arc`, which comes back.
