@@ -2,15 +2,15 @@
 
 //! Many objects at once.
 
-use super::Owner;
+use super::{Owner, MAX_BULK};
 use crate::abstractions::context;
 use core::{mem::MaybeUninit, ptr::NonNull};
 use kernel::{alloc::Flags, prelude::*};
 
-/// Memory of several objects of one cache, which is allocated and given back together. The pointers
-/// are in the space that the caller has.
+/// Memory of several objects of one cache, which is allocated and freed together. The pointers are
+/// stored in space of the caller.
 ///
-/// Dropping it gives the memory back, and then lets go of the owner. Context of the drop: where
+/// Dropping it frees the memory, and then drops the owner. Context of the drop: where
 /// `kmem_cache_free()` is legal.
 ///
 /// # Invariants
@@ -22,22 +22,25 @@ pub struct Bulk<'a, O: Owner> {
     owner: O,
 }
 
-// SAFETY: Owns the memory and an `O`.
+// SAFETY: A `Bulk` owns its memory, which may be freed on any CPU, and an `O: Send`.
 unsafe impl<O: Owner + Send> Send for Bulk<'_, O> {}
-// SAFETY: Access to the memory is unsafe, and up to whoever does it.
+// SAFETY: `&Bulk` gives out an `&O`, and addresses of memory that only unsafe code can access.
 unsafe impl<O: Owner + Sync> Sync for Bulk<'_, O> {}
 
 impl<'a, O: Owner> Bulk<'a, O> {
     /// Allocates as many objects as `space` is long, or none.
     ///
-    /// Stands on `kmem_cache_alloc_bulk()`; where interrupts are disabled, on
-    /// `kmem_cache_alloc()`. Context: as `flags` say.
+    /// Wraps `kmem_cache_alloc_bulk()`; while interrupts are disabled, `kmem_cache_alloc()`.
+    /// Context: as `flags` allow.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; the owner is dropped.
+    /// The owner is dropped. `ENOMEM`; `E2BIG`: more objects than C counts (`INT_MAX`).
     #[inline]
     pub fn memory(owner: O, space: &'a mut [MaybeUninit<*mut u8>], flags: Flags) -> Result<Self> {
+        if space.len() > MAX_BULK {
+            return Err(E2BIG);
+        }
         if context::interrupts_enabled() {
             owner.cache().alloc_bulk(space, flags)?;
         } else {
@@ -58,7 +61,7 @@ impl<'a, O: Owner> Bulk<'a, O> {
                     space[done].write(memory.as_ptr());
                 }
                 Err(error) => {
-                    // SAFETY: So many were allocated above, and are not used.
+                    // SAFETY: These were allocated from this cache above, and are not used.
                     unsafe { Self::free_one_by_one(owner, &space[..done]) };
                     return Err(error.into());
                 }
@@ -75,7 +78,7 @@ impl<'a, O: Owner> Bulk<'a, O> {
         for one in memory {
             // SAFETY: Initialised, and no null pointer as it came from an allocation.
             let one = unsafe { NonNull::new_unchecked(one.assume_init()) };
-            // SAFETY: From this cache; the rest is the caller's.
+            // SAFETY: The caller guarantees that it came from this cache, and is not used again.
             unsafe { owner.cache().free(one) };
         }
     }
@@ -101,7 +104,8 @@ impl<O: Owner> Drop for Bulk<'_, O> {
             // SAFETY: Initialised, and from this cache, by the type invariants; not used again.
             unsafe { self.owner.cache().free_bulk(self.memory) };
         } else {
-            // SAFETY: As above.
+            // SAFETY: Initialised, and from the cache of the owner, by the type invariants; not used
+            // again.
             unsafe { Self::free_one_by_one(&self.owner, self.memory) };
         }
     }

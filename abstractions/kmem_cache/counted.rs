@@ -36,7 +36,7 @@
 //! own workers, nor in atomic context. So the drop of the last reference on it queues a work on a
 //! workqueue of the system, and that destroys the queue and drops the hold.
 
-use super::{layout_of, Object, Options, Owner, RawCache};
+use super::{Object, Options, Owner, RawCache};
 use crate::abstractions::{
     percpu_ref::{Guard, PercpuRef, Release, Released},
     unload,
@@ -156,7 +156,7 @@ impl<T: Send + 'static> CountedCache<T> {
         let counted = Arc::pin_init(
             try_pin_init!(Counted {
                 // INVARIANT: The layout of a `T`.
-                cache: RawCache::new(name, layout_of::<T>(), options)?,
+                cache: RawCache::for_type::<T>(name, options)?,
                 refs <- PercpuRef::new(GFP_KERNEL),
                 work <- new_work!("kmem_cache::Counted"),
                 reaper: Registration::new(reaper),

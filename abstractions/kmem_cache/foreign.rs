@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory that C holds by nothing but its address.
+//! Memory that C code holds by nothing but its address.
 //!
-//! The owner of an [`Object`] is half of the value, and C code that frees by pointer alone does not keep
-//! it. So it is written in front of the memory, and what C gets begins behind it. Such memory is of a cache
-//! that has room for that: [`foreign_layout`].
+//! An [`Object`] is a pointer and an owner, and C code that frees by pointer alone does not keep the
+//! owner. So it is written in front of the memory, and C code gets a pointer behind it. The cache must
+//! have room for that: [`foreign_layout`].
 
 use super::{Detached, Memory, Object, Owner};
 use core::{alloc::Layout, ffi::c_void, ptr::NonNull};
 use kernel::prelude::*;
 
-/// The layout of a cache whose objects have room for `layout` behind their owner.
+/// The layout of a cache whose objects have room for their owner and, behind it, `layout`.
 ///
 /// # Errors
 ///
@@ -21,12 +21,12 @@ pub fn foreign_layout(layout: Layout) -> Result<Layout> {
     Layout::from_size_align(size, align).map_err(|_| E2BIG)
 }
 
-/// What can be passed to C as an address, and be taken back.
+/// A type that can be passed to C code as an address, and be taken back.
 ///
-/// Implemented for [`Object`]s of [`Memory`], and by [`impl_foreign!`](crate::impl_foreign!) for what is
-/// made of one.
+/// Implemented for [`Object`]s of [`Memory`], and by [`impl_foreign!`](crate::impl_foreign!) for structs
+/// of one field that is `Foreign`.
 pub trait Foreign: Sized {
-    /// Gives it away: it leaks, unless it is taken back. Context: any.
+    /// Turns it into an address. It leaks, unless it is taken back. Context: any.
     ///
     /// # Errors
     ///
@@ -64,17 +64,18 @@ impl<O: Owner> Foreign for Object<Memory, O> {
 
     #[inline]
     unsafe fn from_foreign(ptr: NonNull<c_void>) -> Self {
-        // SAFETY: `into_foreign()` has written it there, says the caller, who does not use it again.
+        // SAFETY: The caller guarantees that `ptr` came from `into_foreign()`, which wrote it there, and
+        // that it is not used again.
         let owner = unsafe { ptr.cast::<Detached<O>>().sub(1).read() };
         let header = owner.0.cache().layout().align();
-        // SAFETY: As far behind the beginning of the object it was put.
+        // SAFETY: `into_foreign()` added as much to the beginning of the object.
         let memory = unsafe { ptr.cast::<u8>().sub(header) };
-        // SAFETY: These are the two parts of that object; the memory is always valid.
+        // SAFETY: Both came from the `into_raw()` of that object; a `Memory` is always valid.
         unsafe { Self::from_raw(memory.cast(), owner) }
     }
 }
 
-/// Implements [`Foreign`] for a struct that is nothing but a [`Foreign`].
+/// Implements [`Foreign`] for a struct of one field that is [`Foreign`].
 #[macro_export]
 macro_rules! impl_foreign {
     (impl Foreign for $self:ident { self.0 }) => {
@@ -88,7 +89,8 @@ macro_rules! impl_foreign {
 
             #[inline]
             unsafe fn from_foreign(ptr: ::core::ptr::NonNull<::core::ffi::c_void>) -> Self {
-                // SAFETY: The caller's, who means the field by this type.
+                // SAFETY: The caller guarantees that `ptr` came from `into_foreign()` of this type, and
+                // so from that of the field.
                 Self(unsafe { $crate::abstractions::kmem_cache::Foreign::from_foreign(ptr) })
             }
         }

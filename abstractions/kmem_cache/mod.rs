@@ -8,12 +8,16 @@
 //! whatever context it happens in. There are two sound answers, told apart by type:
 //!
 //! - [`KmemCache`], *scoped*: objects borrow the cache, the compiler proves that it outlives them,
-//!   and it is destroyed where it is dropped, by somebody who may sleep;
+//!   and it is destroyed where it is dropped, in a context that may sleep;
 //! - [`CountedCache`], *counted*: objects keep the cache alive by a `percpu_ref`. Dropping the last
 //!   one is legal in any context; a worker destroys the cache then.
 //!
 //! Beside them stand [`TypesafeCache`], whose memory keeps its type under RCU, and the raw layer,
-//! [`RawCache`] and [`HasCache`], for those who build a release protocol of their own.
+//! [`RawCache`] and [`HasCache`], for code with a release protocol of its own.
+//!
+//! An object of the three typed caches can be copied to and from user space as a whole, like a
+//! `KBox`, unless [`Options::usercopy`] says otherwise. The kernel does not merge a cache that has
+//! such a window with others, so its name must be unique.
 //!
 //! # Examples
 //!
@@ -61,6 +65,7 @@ use kernel::{
     alloc::{AllocError, Flags},
     bindings,
     prelude::*,
+    task::might_sleep,
 };
 
 /// The largest object, in bytes: the kernel can make larger ones, but not under every debug option.
@@ -70,25 +75,35 @@ pub const MAX_SIZE: usize = 1 << 20;
 ///
 /// Dropping it destroys the cache. Context of the drop: may sleep.
 ///
+/// The objects of a cache that was dropped can no longer be freed, so each borrows its cache or
+/// holds a reference on it; see [`Owner`]. An object that was forgotten (`mem::forget`,
+/// [`Object::into_raw`]) no longer keeps a borrowed cache from being dropped. Its memory is never
+/// freed then, and not used for anything else. Mostly `kmem_cache_destroy()` notices, warns, and
+/// leaks the cache, too; it does not if the object is one of KFENCE, which reports a later use, or
+/// in a full slab of a kernel without `CONFIG_SLUB_DEBUG`.
+///
+/// Without [`Options::usercopy`] an object of a `RawCache` must not be copied to or from user space
+/// by its address: with `CONFIG_HARDENED_USERCOPY` that is a `BUG()`.
+///
 /// # Invariants
 ///
-/// The pointer is a live cache for objects of `layout`, and one reference on it is ours. Whoever
-/// owns the `RawCache` has no object of it left when it is dropped.
+/// The pointer is a live cache for objects of `layout`, and one reference on it is ours. No object is
+/// allocated from it, or freed to it, after it was dropped.
 pub struct RawCache {
     ptr: NonNull<bindings::kmem_cache>,
     layout: Layout,
 }
 
-// SAFETY: A `kmem_cache` may be used and destroyed from any thread.
+// SAFETY: A `kmem_cache` is not bound to a thread: it may be destroyed by any.
 unsafe impl Send for RawCache {}
-// SAFETY: As above; allocation and free synchronise by themselves.
+// SAFETY: Allocation, free and shrink of one `kmem_cache` may be called concurrently.
 unsafe impl Sync for RawCache {}
 
 impl RawCache {
     /// Makes a cache. The name shows in `/proc/slabinfo` and `/sys/kernel/slab`; it is copied. For
     /// a cache that is not merged with others it must be unique.
     ///
-    /// Stands on `kmem_cache_create()`. Context: may sleep.
+    /// Wraps `kmem_cache_create()`. Context: may sleep.
     ///
     /// # Errors
     ///
@@ -97,6 +112,7 @@ impl RawCache {
     /// - `E2BIG`: a size over [`MAX_SIZE`].
     /// - `ENOMEM`.
     pub fn new(name: &CStr, layout: Layout, options: Options) -> Result<Self> {
+        might_sleep();
         let name_fits = |byte: &u8| byte.is_ascii_graphic() && *byte != b'/';
         let name_fits = !name.to_bytes().is_empty() && name.to_bytes().iter().all(name_fits);
         if layout.size() == 0 || layout.align() > kernel::page::PAGE_SIZE || !name_fits {
@@ -106,8 +122,9 @@ impl RawCache {
             return Err(E2BIG);
         }
         let mut args = options.args(layout)?;
-        // SAFETY: `name` and `args` are valid for the call, which copies what it keeps. The sizes
-        // were checked. Where there is a constructor, `options` answers for it.
+        // SAFETY: `name` and `args` are valid for the call, which copies what it keeps. The size and
+        // the alignment were checked. A constructor may be called for all memory of the cache, as
+        // `Options::typesafe_by_rcu()` requires.
         let ptr = unsafe {
             bindings::__kmem_cache_create_args(
                 name.as_char_ptr(),
@@ -123,6 +140,14 @@ impl RawCache {
         })
     }
 
+    /// Makes a cache for objects of type `T`, all of which can be copied to user space, unless the
+    /// options have a window. For the name and the errors see [`new`](Self::new). Context: may
+    /// sleep.
+    fn for_type<T>(name: &CStr, options: Options) -> Result<Self> {
+        let layout = layout_of::<T>();
+        Self::new(name, layout, options.usercopy_by_default(layout))
+    }
+
     /// Size and alignment of the objects.
     pub fn layout(&self) -> Layout {
         self.layout
@@ -130,15 +155,15 @@ impl RawCache {
 
     /// Gives slabs without objects back to the page allocator.
     ///
-    /// Stands on `kmem_cache_shrink()`. Context: may sleep.
+    /// Wraps `kmem_cache_shrink()`. Context: may sleep.
     pub fn shrink(&self) {
+        might_sleep();
         // SAFETY: Live, by the type invariants.
         unsafe { bindings::kmem_cache_shrink(self.ptr.as_ptr()) };
     }
 
-    /// Memory for one object; its content is undefined.
-    ///
-    /// Somebody must [`free`](Self::free) it before the cache is dropped: for [`Object`] only.
+    /// Memory for one object; its content is undefined. It leaks unless it is
+    /// [freed](Self::free) before the cache is dropped.
     #[inline]
     fn alloc(&self, flags: Flags) -> Result<NonNull<u8>, AllocError> {
         // SAFETY: Live, by the type invariants.
@@ -147,12 +172,14 @@ impl RawCache {
         NonNull::new(ptr.cast()).ok_or(AllocError)
     }
 
-    /// Memory for as many objects as `out` is long, or for none. As [`alloc`](Self::alloc).
+    /// Memory for as many objects as `out` is long, at most [`MAX_BULK`], or for none. As
+    /// [`alloc`](Self::alloc).
     ///
     /// Context: interrupts are enabled.
     #[inline]
     fn alloc_bulk(&self, out: &mut [MaybeUninit<*mut u8>], flags: Flags) -> Result<(), AllocError> {
-        // SAFETY: Live, by the type invariants; `out` has room for that many pointers.
+        // SAFETY: Live, by the type invariants; `out` has room for that many pointers, which are not
+        // more than C counts, as the callers see to.
         let done = unsafe {
             helpers::rust_kmemcg_kmem_cache_alloc_bulk(
                 self.ptr.as_ptr(),
@@ -173,7 +200,8 @@ impl RawCache {
     /// `object` came from [`alloc`](Self::alloc) of this very cache, and is not used again.
     #[inline]
     unsafe fn free(&self, object: NonNull<u8>) {
-        // SAFETY: Live, by the type invariants; the rest is the caller's.
+        // SAFETY: Live, by the type invariants; the caller guarantees that the object is of this
+        // cache, and that it owns it.
         unsafe { bindings::kmem_cache_free(self.ptr.as_ptr(), object.as_ptr().cast()) };
     }
 
@@ -184,7 +212,8 @@ impl RawCache {
     /// As [`free`](Self::free), for each of `objects`, which are initialised.
     #[inline]
     unsafe fn free_bulk(&self, objects: &mut [MaybeUninit<*mut u8>]) {
-        // SAFETY: Live, by the type invariants; the rest is the caller's.
+        // SAFETY: Live, by the type invariants; the caller guarantees that the pointers are initialised,
+        // that the objects are of this cache, and that it owns them.
         unsafe {
             bindings::kmem_cache_free_bulk(
                 self.ptr.as_ptr(),
@@ -197,12 +226,19 @@ impl RawCache {
 
 impl Drop for RawCache {
     fn drop(&mut self) {
-        // SAFETY: Live, by the type invariants, without objects of ours, and not used again.
+        might_sleep();
+        // SAFETY: Live, by the type invariants, and the reference is ours. `kmem_cache_destroy()`
+        // requires that nobody allocates from the cache or frees to it from here on, which holds by
+        // the type invariants; an object that was forgotten is left alone by both sides.
         unsafe { bindings::kmem_cache_destroy(self.ptr.as_ptr()) };
     }
 }
 
-/// The layout of a `T` in a cache: what is of no size takes a byte, so that it has an address.
+/// The most objects that go to or from a cache in one call: C counts them in an `int` or an
+/// `unsigned int`, depending on where.
+const MAX_BULK: usize = i32::MAX as usize;
+
+/// The layout of a `T` in a cache: a zero-sized type takes a byte, so that it has an address.
 const fn layout_of<T>() -> Layout {
     const {
         assert!(

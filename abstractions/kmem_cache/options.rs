@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How a cache is made.
+//! Options of a cache.
 
 use core::alloc::Layout;
 use kernel::{bindings, prelude::*};
 
-/// What a cache can be asked for beside the type of its objects.
+/// Options of a cache, beside the type of its objects.
 ///
 /// # Examples
 ///
@@ -18,7 +18,7 @@ use kernel::{bindings, prelude::*};
 pub struct Options {
     flags: bindings::slab_flags_t,
     align: u32,
-    usercopy: (u32, u32),
+    usercopy: Option<(u32, u32)>,
     sheaf_capacity: u32,
     account: bool,
     pub(super) constructor: Option<unsafe extern "C" fn(*mut kernel::ffi::c_void)>,
@@ -29,27 +29,27 @@ const fn flag(bit: u32) -> bindings::slab_flags_t {
 }
 
 impl Options {
-    /// Nothing in particular.
+    /// The defaults.
     pub const fn new() -> Self {
         Self {
             flags: 0,
             align: 1,
-            usercopy: (0, 0),
+            usercopy: None,
             sheaf_capacity: 0,
             account: false,
             constructor: None,
         }
     }
 
-    /// Aligns objects to at least `align` bytes, a power of two up to a page; 0 asks for
-    /// nothing.
+    /// Aligns objects to at least `align` bytes, a power of two up to a page; 0 is the alignment of
+    /// the type.
     pub const fn align(mut self, align: u32) -> Self {
         self.align = align;
         self
     }
 
-    /// Charges the objects to the memory cgroup of who allocates them (`SLAB_ACCOUNT`). Without
-    /// `CONFIG_MEMCG` this does nothing.
+    /// Charges the objects to the memory cgroup of the task that allocates them (`SLAB_ACCOUNT`).
+    /// Without `CONFIG_MEMCG` this does nothing.
     pub const fn account(mut self) -> Self {
         self.account = true;
         #[cfg(CONFIG_MEMCG)]
@@ -59,7 +59,7 @@ impl Options {
         self
     }
 
-    /// Was [`account`](Self::account) asked for?
+    /// Was [`account`](Self::account) called?
     pub const fn accounts(&self) -> bool {
         self.account
     }
@@ -84,9 +84,22 @@ impl Options {
     }
 
     /// The part of an object that may be copied to and from user space, in bytes from its
-    /// beginning.
+    /// beginning; a size of 0 is none. By default this is the whole object if the cache has a type,
+    /// and none if it is a [`RawCache`](super::RawCache).
+    ///
+    /// To copy another part, by `UserSlice` for instance, is a `BUG()` with
+    /// `CONFIG_HARDENED_USERCOPY`. A cache with a window is not merged with others, as with
+    /// [`no_merge`](Self::no_merge).
     pub const fn usercopy(mut self, offset: u32, size: u32) -> Self {
-        self.usercopy = (offset, size);
+        self.usercopy = Some((offset, size));
+        self
+    }
+
+    /// The whole of `layout`, unless there is a window.
+    pub(super) const fn usercopy_by_default(mut self, layout: Layout) -> Self {
+        if self.usercopy.is_none() {
+            self.usercopy = Some((0, layout.size() as u32));
+        }
         self
     }
 
@@ -99,8 +112,8 @@ impl Options {
 
     /// Memory keeps its type for a grace period (`SLAB_TYPESAFE_BY_RCU`).
     ///
-    /// `constructor` is called once for each object's memory, with a pointer to it, and makes what
-    /// it points at valid.
+    /// `constructor` may be called with a pointer to the memory of any object, before that is
+    /// allocated for the first time, and makes it valid.
     pub(super) const fn typesafe_by_rcu(
         mut self,
         constructor: unsafe extern "C" fn(*mut kernel::ffi::c_void),
@@ -116,12 +129,12 @@ impl Options {
 
     /// The arguments for objects of `layout`.
     pub(super) fn args(&self, layout: Layout) -> Result<bindings::kmem_cache_args> {
-        /// More than any sheaf that the kernel makes by itself, and far from an overflow.
+        /// More than the kernel ever chooses by itself, and far from an overflow.
         const MAX_SHEAF: u32 = 4096;
         let align = self.align.max(layout.align() as u32);
-        let (useroffset, usersize) = self.usercopy;
+        let (useroffset, usersize) = self.usercopy.unwrap_or((0, 0));
         let end = useroffset.checked_add(usersize).ok_or(EINVAL)?;
-        // C warns where it is asked for a window that does not fit.
+        // C warns of a window that does not fit.
         if (self.align != 0 && !self.align.is_power_of_two())
             || align as usize > kernel::page::PAGE_SIZE
             || end as usize > layout.size()

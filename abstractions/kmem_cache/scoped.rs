@@ -2,7 +2,7 @@
 
 //! Scoped caches: the compiler proves that a cache outlives its objects.
 
-use super::{layout_of, Object, Options, Owner, RawCache};
+use super::{Object, Options, Owner, RawCache};
 use core::marker::PhantomData;
 use kernel::{alloc::Flags, prelude::*};
 
@@ -57,7 +57,7 @@ impl<T> KmemCache<T> {
     pub fn new(name: &CStr, options: Options) -> Result<Self> {
         // INVARIANT: The layout of a `T`.
         Ok(Self {
-            cache: RawCache::new(name, layout_of::<T>(), options)?,
+            cache: RawCache::for_type::<T>(name, options)?,
             _objects: PhantomData,
         })
     }

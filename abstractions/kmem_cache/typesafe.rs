@@ -2,7 +2,7 @@
 
 //! Caches whose memory keeps its type under RCU.
 
-use super::{layout_of, Options, RawCache};
+use super::{Options, RawCache};
 use crate::abstractions::rcu_slot::Reader;
 use core::{
     marker::PhantomData,
@@ -93,7 +93,7 @@ impl<T: Typesafe> TypesafeCache<T> {
         // INVARIANT: The constructor makes all memory a `T`. The allocator keeps its own data
         // outside of the objects of such a cache.
         Ok(Self {
-            cache: RawCache::new(name, layout_of::<T>(), options)?,
+            cache: RawCache::for_type::<T>(name, options)?,
             _objects: PhantomData,
         })
     }

@@ -25,6 +25,7 @@ mod call_rcu;
 mod cgroup;
 mod debugfs;
 mod exec;
+mod kmem_cache;
 mod kmem_cache_bulk;
 mod kmem_cache_counted;
 mod kmem_cache_rcu;
@@ -62,6 +63,7 @@ crate::anchored_module! {
 
 /// All tests.
 static TOPICS: &[&[support::Test]] = &[
+    kmem_cache::TESTS,
     kmem_cache_scoped::TESTS,
     kmem_cache_bulk::TESTS,
     kmem_cache_counted::TESTS,
