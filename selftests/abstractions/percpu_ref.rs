@@ -17,8 +17,11 @@ use crate::{
     },
 };
 use kernel::{
+    bindings,
+    error::to_result,
     prelude::*,
     sync::{new_spinlock_irq, rcu, Arc, SpinLockIrq},
+    types::Opaque,
     workqueue::{impl_has_work, new_work, Work, WorkItem},
 };
 
@@ -40,6 +43,7 @@ tests! { "percpu_ref":
     switching_modes,
     switching_says_why_not,
     counted_while_it_is_switched,
+    counted_in_the_middle_of_a_switch,
     killed_while_it_is_switched,
     confirmed_kill_while_it_is_switched,
     killed_while_it_is_resurrected,
@@ -629,7 +633,7 @@ fn counted_while_it_is_switched() -> Result {
     let shared = session.clone();
     let cpus = in_parallel(2, move |me| {
         if me == 0 {
-            for _ in 0..100 {
+            for _ in 0..30 {
                 let _ = shared.refs.switch_to_atomic();
                 let _ = shared.refs.switch_to_percpu();
             }
@@ -653,6 +657,54 @@ fn counted_while_it_is_switched() -> Result {
     check!(session.refs.kill());
     drop(guards);
     rcu::rcu_barrier();
+    check_eq!(RELEASES.get(), 1);
+    Ok(())
+}
+
+extern "C" {
+    fn rust_kmemcg_percpu_ref_count(refs: *mut bindings::percpu_ref, to_percpu: bool) -> isize;
+    fn rust_kmemcg_percpu_ref_get(refs: *mut bindings::percpu_ref);
+    fn rust_kmemcg_percpu_ref_put(refs: *mut bindings::percpu_ref);
+}
+
+/// In the state of a count between two lines of `__percpu_ref_switch_to_percpu()`.
+fn counted_in_the_middle_of_a_switch() -> Result {
+    const REFERENCES: isize = 1000;
+    extern "C" fn released(_refs: *mut bindings::percpu_ref) {
+        RELEASES.add();
+    }
+    rcu::rcu_barrier();
+    RELEASES.set(0);
+    let refs = KBox::new(Opaque::<bindings::percpu_ref>::uninit(), GFP_KERNEL)?;
+    let raw = refs.get();
+    // SAFETY: Stays in its box until `percpu_ref_exit()` below; nobody else has it.
+    let (atomic, middle) = unsafe {
+        let flags = bindings::PERCPU_REF_ALLOW_REINIT;
+        to_result(bindings::percpu_ref_init(
+            raw,
+            Some(released),
+            flags,
+            bindings::GFP_KERNEL,
+        ))?;
+        for _ in 0..REFERENCES {
+            rust_kmemcg_percpu_ref_get(raw);
+        }
+        bindings::percpu_ref_switch_to_atomic_sync(raw);
+        // The core puts its own reference after it has reported the switch.
+        rcu::rcu_barrier();
+        let atomic = rust_kmemcg_percpu_ref_count(raw, true);
+        let count: *mut isize = (&raw mut (*(*raw).data).count).cast();
+        count.write(count.read().wrapping_add(isize::MIN));
+        let middle = rust_kmemcg_percpu_ref_count(raw, true);
+        count.write(count.read().wrapping_sub(isize::MIN));
+        for _ in 0..REFERENCES {
+            rust_kmemcg_percpu_ref_put(raw);
+        }
+        bindings::percpu_ref_kill_and_confirm(raw, None);
+        bindings::percpu_ref_exit(raw);
+        (atomic, middle)
+    };
+    check_eq!((atomic, middle), (REFERENCES + 1, REFERENCES + 1));
     check_eq!(RELEASES.get(), 1);
     Ok(())
 }
