@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What abstractions/cgroup.rs needs of C: inline functions and macros. */
+/* Inline functions and macros of the kernel for abstractions/cgroup.rs. */
 
 #include <linux/cgroup.h>
 #include <linux/memcontrol.h>
@@ -43,7 +43,7 @@ void rust_kmemcg_cgroup_put(struct cgroup *cgrp)
 	cgroup_put(cgrp);
 }
 
-/* In an interrupt there is no task that asks for anything; and no cgroup 0. */
+/* No cgroup has the id 0, which stands for an interrupt. */
 __rust_helper u64 rust_kmemcg_current_cgroup_id(void)
 {
 	return in_task() ? cgroup_id(task_dfl_cgroup(current)) : 0;
@@ -69,7 +69,7 @@ struct cgroup *rust_kmemcg_cgroup_next(struct cgroup *prev)
 #ifdef CONFIG_MEMCG
 /*
  * The memory cgroup that @cgrp's memory is charged to, with a reference; NULL
- * where nothing is charged.
+ * if nothing is charged.
  */
 struct mem_cgroup *rust_kmemcg_cgroup_memcg(struct cgroup *cgrp)
 {

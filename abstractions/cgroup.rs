@@ -2,8 +2,8 @@
 
 //! Control groups: the unified hierarchy (cgroup v2).
 //!
-//! [`CgroupRef`] holds a cgroup, [`Cgroup::all`] walks over those that are online, [`Watcher`] tells
-//! of those that come and go, and [`Memcg`] has allocations charged to one.
+//! [`CgroupRef`] is a reference on a cgroup, [`Cgroup::all`] walks over those that are online,
+//! [`Watcher`] reports those that are made and removed, and [`Memcg`] charges allocations to one.
 //!
 //! # Examples
 //!
@@ -26,7 +26,7 @@
 //!
 //! C header: [`include/linux/cgroup.h`](srctree/include/linux/cgroup.h)
 
-use super::{helpers, rcu_slot::Reader, tracepoint::Probe, unload};
+use super::{context::Context, helpers, rcu_slot::Reader, tracepoint::Probe, unload};
 use core::{
     ops::Deref,
     ptr::{self, NonNull},
@@ -38,29 +38,32 @@ use kernel::{
     prelude::*,
     str::CStr,
     sync::{Arc, ArcBorrow},
+    task::might_sleep,
     types::Opaque,
 };
 
-/// The longest path that is told in full, in bytes with its NUL (`TRACE_CGROUP_PATH_LEN`).
+/// The longest path that the tracepoints report, in bytes with its NUL (`TRACE_CGROUP_PATH_LEN`).
 pub const MAX_PATH: usize = 1024;
 
 /// A `struct cgroup`.
 ///
 /// # Invariants
 ///
-/// As long as there is a reference to it, the cgroup is not freed; its parents neither, as each holds
-/// a reference on its own.
+/// As long as there is a reference to it, the cgroup is not freed; nor are its parents, as each cgroup
+/// holds a reference on its own parent.
 #[repr(transparent)]
 pub struct Cgroup(Opaque<bindings::cgroup>);
 
-// SAFETY: A cgroup may be looked at from any CPU.
+// SAFETY: A `struct cgroup` is not bound to a thread.
 unsafe impl Send for Cgroup {}
-// SAFETY: As above.
+// SAFETY: The fields that `&Cgroup` reads are constant, or may be read concurrently.
 unsafe impl Sync for Cgroup {}
 
 impl Cgroup {
     /// All cgroups of the unified hierarchy that are online, parents before their children, the root
-    /// first. Those that come meanwhile may be among them. Context: any.
+    /// first. Those that are made meanwhile may be among them.
+    ///
+    /// Wraps `css_next_descendant_pre()`. Context: any.
     pub fn all() -> All {
         All {
             at: None,
@@ -68,25 +71,24 @@ impl Cgroup {
         }
     }
 
-    /// The id of the cgroup of the current task, or 0 where no task asks: in an interrupt. Context:
-    /// any.
+    /// The id of the cgroup of the current task; 0, which is no id, in an interrupt. Context: any.
     #[inline]
     pub fn current_id(_reader: &impl Reader) -> u64 {
-        // SAFETY: `_reader` keeps the cgroup that it looks at from being freed.
+        // SAFETY: `task_dfl_cgroup()` requires an RCU reader, which `_reader` is the evidence of.
         unsafe { helpers::rust_kmemcg_current_cgroup_id() }
     }
 
     /// The cgroup with this id, in the cgroup namespace of the current task.
     ///
-    /// Stands on `cgroup_get_from_id()`. Context: a task, interrupts enabled.
+    /// Wraps `cgroup_get_from_id()`. Context: a task, interrupts enabled.
     ///
     /// # Errors
     ///
-    /// `ENOENT` and what else C says.
+    /// `ENOENT`, and those of `cgroup_get_from_id()`.
     pub fn from_id(id: u64) -> Result<CgroupRef> {
-        // SAFETY: May be called with any number.
+        // SAFETY: `cgroup_get_from_id()` may be called with any number.
         let cgroup = from_err_ptr(unsafe { bindings::cgroup_get_from_id(id) })?;
-        // INVARIANT: With a reference, which is ours.
+        // INVARIANT: C returns it with a reference.
         Ok(CgroupRef(NonNull::new(cgroup.cast()).ok_or(ENOENT)?))
     }
 
@@ -94,13 +96,17 @@ impl Cgroup {
         self.0.get()
     }
 
-    /// Its id, that of its folder in cgroupfs: not used again while it exists. Context: any.
+    /// Its id, the inode number of its folder in cgroupfs, which is unique while it exists.
+    ///
+    /// Wraps `cgroup_id()`. Context: any.
     pub fn id(&self) -> u64 {
         // SAFETY: Alive, by the type invariants.
         unsafe { helpers::rust_kmemcg_cgroup_id(self.as_ptr()) }
     }
 
-    /// Its parent; the root has none. Context: any.
+    /// Its parent; the root has none.
+    ///
+    /// Wraps `cgroup_parent()`. Context: any.
     pub fn parent(&self) -> Option<&Cgroup> {
         // SAFETY: Alive, by the type invariants, and so is the parent, as long as `self`.
         unsafe {
@@ -110,29 +116,34 @@ impl Cgroup {
         }
     }
 
-    /// Was it not removed yet? Context: any.
+    /// Is it not removed yet?
+    ///
+    /// Wraps `css_is_online()`. Context: any.
     pub fn is_online(&self) -> bool {
         // SAFETY: Alive, by the type invariants.
         unsafe { helpers::rust_kmemcg_cgroup_is_online(self.as_ptr()) }
     }
 
-    /// Is it of the unified hierarchy? Context: any.
+    /// Is it in the unified hierarchy? Context: any.
     fn is_unified(&self) -> bool {
         // SAFETY: Alive, by the type invariants.
         unsafe { helpers::rust_kmemcg_cgroup_on_dfl(self.as_ptr()) }
     }
 
-    /// Its path from the root, cut where the buffer ends. Stands on `cgroup_path()`. Context: any.
+    /// Its path from the root, cut where the buffer ends.
+    ///
+    /// Wraps `cgroup_path()`. Context: any.
     ///
     /// # Errors
     ///
-    /// `EINVAL` and what else C says.
+    /// `EINVAL`, and those of `cgroup_path()`.
     pub fn path<'a>(&self, buffer: &'a mut [u8]) -> Result<&'a CStr> {
-        // C writes a NUL first, and looks at the size then.
+        // C writes a NUL before it looks at the size.
         if buffer.is_empty() {
             return Err(EINVAL);
         }
-        // SAFETY: Alive, by the type invariants; writes no more than the buffer, which is not empty.
+        // SAFETY: Alive, by the type invariants. `cgroup_path()` writes as many bytes as it is told of,
+        // and at least one: the buffer is not empty.
         let length = unsafe {
             helpers::rust_kmemcg_cgroup_path(
                 self.as_ptr(),
@@ -144,16 +155,16 @@ impl Cgroup {
         CStr::from_bytes_until_nul(buffer).map_err(|_| EINVAL)
     }
 
-    /// What its memory is charged to: its own memory cgroup, or that of the nearest parent which has
-    /// one and is online. None where nothing is charged.
+    /// The memory cgroup that its memory is charged to: its own, or that of the nearest parent which
+    /// has one and is online. `None` if nothing is charged.
     ///
-    /// Stands on `cgroup_get_e_css()`. Context: any.
+    /// Wraps `cgroup_get_e_css()`. Context: any.
     pub fn memcg(&self) -> Option<Memcg> {
         #[cfg(CONFIG_MEMCG)]
         {
             // SAFETY: Alive, by the type invariants.
             let memcg = unsafe { helpers::rust_kmemcg_cgroup_memcg(self.as_ptr()) };
-            // INVARIANT: With a reference, which is ours.
+            // INVARIANT: C returns it with a reference.
             NonNull::new(memcg).map(Memcg)
         }
         #[cfg(not(CONFIG_MEMCG))]
@@ -168,9 +179,9 @@ impl Cgroup {
 /// Owns a reference on the cgroup.
 pub struct CgroupRef(NonNull<Cgroup>);
 
-// SAFETY: A reference may be used and put on any CPU.
+// SAFETY: `cgroup_put()` may be called on any CPU, in any context.
 unsafe impl Send for CgroupRef {}
-// SAFETY: As above.
+// SAFETY: `&CgroupRef` gives out a `&Cgroup`, which is `Sync`, and more references, which are `Send`.
 unsafe impl Sync for CgroupRef {}
 
 impl Deref for CgroupRef {
@@ -184,7 +195,7 @@ impl Deref for CgroupRef {
 
 impl Clone for CgroupRef {
     fn clone(&self) -> Self {
-        // SAFETY: Alive; we have a reference, so there may be another.
+        // SAFETY: `cgroup_get()` requires that the caller has a reference: `self` owns one.
         unsafe { helpers::rust_kmemcg_cgroup_get(self.as_ptr()) };
         // INVARIANT: This is the reference.
         Self(self.0)
@@ -200,7 +211,7 @@ impl Drop for CgroupRef {
 
 /// The iterator of [`Cgroup::all`].
 pub struct All {
-    /// The one that it is at.
+    /// The cgroup that was returned last.
     at: Option<CgroupRef>,
     ended: bool,
 }
@@ -215,7 +226,7 @@ impl Iterator for All {
         let at = self.at.as_ref().map_or(ptr::null_mut(), |at| at.as_ptr());
         // SAFETY: Null, or a cgroup of this hierarchy that `self.at` keeps alive.
         let next = unsafe { helpers::rust_kmemcg_cgroup_next(at) };
-        // INVARIANT: With a reference, which is ours.
+        // INVARIANT: C returns it with a reference.
         self.at = NonNull::new(next.cast()).map(CgroupRef);
         self.ended = self.at.is_none();
         self.at.clone()
@@ -230,25 +241,33 @@ impl Iterator for All {
 #[cfg_attr(not(CONFIG_MEMCG), allow(dead_code))]
 pub struct Memcg(NonNull<bindings::mem_cgroup>);
 
-// SAFETY: A reference may be used and put on any CPU.
+// SAFETY: `mem_cgroup_put()` may be called on any CPU, in any context.
 unsafe impl Send for Memcg {}
-// SAFETY: As above.
+// SAFETY: `&Memcg` allows nothing but to charge to it, which may be done concurrently.
 unsafe impl Sync for Memcg {}
 
 impl Memcg {
-    /// Calls `f`, in which what is allocated with accounting (from a cache with
-    /// [`account`](super::kmem_cache::Options::account), or by `GFP_KERNEL_ACCOUNT`) is charged to this
-    /// memory cgroup, whoever the current task is.
+    /// Calls `f`. Its allocations with accounting (from a cache with
+    /// [`account`](super::kmem_cache::Options::account), or by `GFP_KERNEL_ACCOUNT`) are charged to this
+    /// memory cgroup, and not to that of the current task.
     ///
-    /// Stands on `set_active_memcg()`. Context: any but NMI.
+    /// In an interrupt on PREEMPT_RT it only calls `f`, and nothing is charged: softirqs preempt each
+    /// other there, and the memory cgroup of all interrupts of a CPU is in one variable.
+    ///
+    /// Wraps `set_active_memcg()`. Context: any but NMI.
     pub fn charge<R>(&self, f: impl FnOnce() -> R) -> R {
         #[cfg(CONFIG_MEMCG)]
         {
+            if cfg!(CONFIG_PREEMPT_RT) && Context::current() != Context::Task {
+                return f();
+            }
             let memcg = self.0.as_ptr();
-            // SAFETY: Our reference keeps it alive until it is replaced below, in the same context.
+            // SAFETY: `self` keeps it alive until it is replaced below. In between, only code on top of
+            // this stack sees the variable: `f`, and interrupts, which restore it before they return.
             let outer = unsafe { helpers::rust_kmemcg_set_active_memcg(memcg) };
             let result = f();
-            // SAFETY: What was there before, whose owner is further up this very stack.
+            // SAFETY: Null, or the memory cgroup of a `charge()` further down this stack, which
+            // keeps it alive until it has returned.
             unsafe { helpers::rust_kmemcg_set_active_memcg(outer) };
             result
         }
@@ -265,49 +284,50 @@ impl Drop for Memcg {
     }
 }
 
-/// Who is told of cgroups that come and go.
+/// Callbacks for cgroups that are made and removed.
 ///
 /// Context of all three: with locks of the cgroup core held, among them a spinlock with interrupts
 /// disabled. So they must not sleep, and must not call anything that makes or removes a cgroup.
 pub trait Watch: Send + Sync + 'static {
-    /// A cgroup was made. It may have been seen by [`Cgroup::all`] before. It will be told, too,
-    /// that this one was removed, unless the watcher is stopped before.
+    /// A cgroup was made. [`Cgroup::all`] may have returned it before. Its [`rmdir`](Self::rmdir) will
+    /// be reported, too, unless the watcher is stopped before.
     fn mkdir(this: ArcBorrow<'_, Self>, cgroup: &Cgroup, path: &CStr);
 
     /// A cgroup was removed: it is offline.
     fn rmdir(this: ArcBorrow<'_, Self>, cgroup: &Cgroup);
 
-    /// The last reference on a cgroup is gone. It is freed after a grace period. One that could not
-    /// be made in full goes without [`rmdir`](Self::rmdir).
+    /// The last reference on a cgroup was put. It is freed after a grace period. A cgroup whose
+    /// creation failed is released without [`rmdir`](Self::rmdir).
     fn release(this: ArcBorrow<'_, Self>, cgroup: &Cgroup);
 }
 
-/// Tells a [`Watch`] of the cgroups of the unified hierarchy that come and go.
+/// Calls a [`Watch`] for the cgroups of the unified hierarchy that are made and removed.
 ///
-/// Dropping it waits until nobody is being told. Context of the drop: may sleep. One that is never
-/// dropped keeps its module for ever: `rmmod` waits.
+/// Dropping it waits for callbacks that are running. Context of the drop: may sleep. A watcher that is
+/// never dropped keeps its module for ever: `rmmod` waits.
 pub struct Watcher<T: Watch> {
-    /// Dropped before the others, which they use; in the order opposite to that of their making.
+    /// Dropped before the other fields, which they use; in the opposite order of their registration.
     _probes: [Probe; 3],
     watch: Arc<T>,
     _hold: unload::Hold,
 }
 
 impl<T: Watch> Watcher<T> {
-    /// Starts watching. Stands on the tracepoints `cgroup_mkdir`, `cgroup_rmdir` and
+    /// Starts watching: probes of the tracepoints `cgroup_mkdir`, `cgroup_rmdir` and
     /// `cgroup_release`. Context: may sleep.
     ///
     /// # Errors
     ///
-    /// `ENOENT`: the kernel has not got these tracepoints. `ENOMEM`. `ENODEV`: the module is being
-    /// unloaded.
+    /// `ENOENT`: the kernel does not have these tracepoints. `EEXIST`: there is a watcher for this
+    /// `watch`. `ENOMEM`. `ENODEV`: the module is being unloaded.
     pub fn new(watch: Arc<T>, module: &unload::Handle) -> Result<Self> {
+        might_sleep();
         let hold = module.hold()?;
         let data = Arc::as_ptr(&watch).cast_mut().cast::<c_void>();
+        // Register mkdir last, so that no cgroup is reported whose removal could be missed.
         // SAFETY: The functions have the arguments of these tracepoints, which have the same three;
         // `data` lives as long as the probes. They do what `Watch` may do in this context. The
-        // hold is dropped after them, so their code is there. `mkdir` comes last: who is told that a
-        // cgroup comes must not miss that it goes.
+        // hold is dropped after them, so their code is there.
         let (release, rmdir, mkdir) = unsafe {
             (
                 Probe::new(c"cgroup_release", release::<T> as *mut c_void, data)?,
@@ -324,9 +344,15 @@ impl<T: Watch> Watcher<T> {
 }
 
 impl<T: Watch> Watcher<T> {
-    /// Stops watching, and waits until nobody is being told. Context: may sleep.
+    /// Stops watching, and waits for callbacks that are running. Context: may sleep.
     pub fn stop(self) -> Arc<T> {
         self.watch.clone()
+    }
+}
+
+impl<T: Watch> Drop for Watcher<T> {
+    fn drop(&mut self) {
+        might_sleep();
     }
 }
 
@@ -338,7 +364,7 @@ impl<T: Watch> Deref for Watcher<T> {
     }
 }
 
-/// What a tracepoint was called with, where it is about the unified hierarchy.
+/// The arguments of a tracepoint, if they are about the unified hierarchy.
 ///
 /// # Safety
 ///
@@ -347,9 +373,9 @@ unsafe fn subject<'a, T: Watch>(
     data: *mut c_void,
     cgroup: *mut bindings::cgroup,
 ) -> Option<(ArcBorrow<'a, T>, &'a Cgroup)> {
-    // SAFETY: The watcher has this `Arc`, says the caller.
+    // SAFETY: The caller guarantees that it is that of a watcher, which has an `Arc` of it.
     let watch = unsafe { ArcBorrow::from_raw(data.cast_const().cast::<T>()) };
-    // SAFETY: Not freed, says the caller.
+    // SAFETY: `Cgroup` is a transparent wrapper; the caller guarantees that it is not freed.
     let cgroup = unsafe { &*cgroup.cast::<Cgroup>() };
     cgroup.is_unified().then_some((watch, cgroup))
 }
@@ -362,22 +388,24 @@ unsafe extern "C" fn mkdir<T: Watch>(
     cgroup: *mut bindings::cgroup,
     path: *const c_char,
 ) {
-    // SAFETY: The tracepoint passes a cgroup that its caller holds, by the caller's word.
+    // SAFETY: The caller is the tracepoint `cgroup_mkdir`, which passes the `data` of its probe, and a
+    // cgroup that is not freed during the call.
     if let Some((watch, cgroup)) = unsafe { subject::<T>(data, cgroup) } {
-        // SAFETY: The tracepoint passes a C string, which stays during this call.
+        // SAFETY: The tracepoint passes a C string, which is valid during the call.
         T::mkdir(watch, cgroup, unsafe { CStr::from_char_ptr(path) });
     }
 }
 
 /// # Safety
 ///
-/// As for [`mkdir`].
+/// Called by the tracepoint only, with its arguments, by a [`Watcher<T>`].
 unsafe extern "C" fn rmdir<T: Watch>(
     data: *mut c_void,
     cgroup: *mut bindings::cgroup,
     _path: *const c_char,
 ) {
-    // SAFETY: As in `mkdir()`.
+    // SAFETY: The caller is the tracepoint `cgroup_rmdir`, which passes the `data` of its probe, and a
+    // cgroup that is not freed during the call.
     if let Some((watch, cgroup)) = unsafe { subject::<T>(data, cgroup) } {
         T::rmdir(watch, cgroup);
     }
@@ -385,14 +413,14 @@ unsafe extern "C" fn rmdir<T: Watch>(
 
 /// # Safety
 ///
-/// As for [`mkdir`].
+/// Called by the tracepoint only, with its arguments, by a [`Watcher<T>`].
 unsafe extern "C" fn release<T: Watch>(
     data: *mut c_void,
     cgroup: *mut bindings::cgroup,
     _path: *const c_char,
 ) {
-    // SAFETY: As in `mkdir()`; a cgroup that is being released is freed after a grace period that
-    // begins later.
+    // SAFETY: The caller is the tracepoint `cgroup_release`, which passes the `data` of its probe, and
+    // a cgroup that is freed after a grace period which begins later.
     if let Some((watch, cgroup)) = unsafe { subject::<T>(data, cgroup) } {
         T::release(watch, cgroup);
     }

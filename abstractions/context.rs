@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! In which context does this code run?
+//! The context that code runs in.
 //!
 //! # Examples
 //!
@@ -26,7 +26,8 @@ use kernel::fmt;
 /// What the CPU is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Context {
-    /// A task; a worker of a workqueue is one, too. May sleep, unless something forbids it.
+    /// A task, such as a worker of a workqueue. May sleep, unless a lock or a disabled preemption
+    /// forbids it.
     Task,
     /// A softirq. Must not sleep.
     SoftIrq,
@@ -37,14 +38,14 @@ pub enum Context {
 }
 
 impl Context {
-    /// The context of the caller as a number, from 0, a task, to 3. May be called anywhere.
+    /// The context of the caller as a number, from 0, a task, to 3. Context: any.
     #[inline]
     pub fn level() -> usize {
-        // SAFETY: Reads the preempt count of this CPU; there is nothing to be upheld.
+        // SAFETY: Reads the preempt count of this CPU, and requires nothing.
         unsafe { helpers::rust_kmemcg_context() as usize }
     }
 
-    /// The context of the caller. May be called anywhere.
+    /// The context of the caller. Context: any.
     #[inline]
     pub fn current() -> Self {
         match Self::level() {
@@ -56,11 +57,10 @@ impl Context {
     }
 }
 
-/// May this code call what demands that interrupts are enabled, as the bulk calls of slab caches
-/// do?
+/// Are interrupts enabled, as the bulk functions of slab caches require? Context: any.
 #[inline]
 pub fn interrupts_enabled() -> bool {
-    // SAFETY: Reads the flags of this CPU; there is nothing to be upheld.
+    // SAFETY: Reads the flags of this CPU, and requires nothing.
     !unsafe { helpers::rust_kmemcg_irqs_disabled() }
 }
 

@@ -2,7 +2,7 @@
 
 //! Runs a closure in a chosen context, and waits for it: for tests.
 //!
-//! Stands on the in-tree hrtimer, whose callbacks run in a hard interrupt or in a softirq.
+//! Uses in-tree hrtimers, whose callbacks run in a hard interrupt or in a softirq.
 //!
 //! # Examples
 //!
@@ -27,6 +27,7 @@ use kernel::{
     impl_has_hr_timer,
     prelude::*,
     sync::{new_spinlock_irq, Arc, ArcBorrow, Completion, SpinLockIrq},
+    task::might_sleep,
     time::{
         hrtimer::{
             HrTimer, HrTimerCallback, HrTimerCallbackContext, HrTimerMode, HrTimerPointer,
@@ -42,12 +43,13 @@ use kernel::{
 /// # Errors
 ///
 /// `ENOMEM`; `EOPNOTSUPP` for [`Context::Nmi`], and on PREEMPT_RT for [`Context::HardIrq`], where a
-/// spinlock sleeps. `f` was not called, and the value comes back.
+/// spinlock sleeps. `f` was not called, and the value is returned.
 pub fn run<T, F>(context: Context, value: T, f: F) -> core::result::Result<(), (Error, T)>
 where
     T: Send + Unpin + 'static,
     F: FnOnce(T) + Send + Unpin + 'static,
 {
+    might_sleep();
     match context {
         Context::Task => {
             f(value);
@@ -55,8 +57,8 @@ where
         }
         Context::SoftIrq => run_in_timer::<RelativeSoftMode<Monotonic>, T, F>(value, f),
         Context::HardIrq if cfg!(CONFIG_PREEMPT_RT) => Err((EOPNOTSUPP, value)),
-        // Not the hard mode: a timer that runs in a hard interrupt on PREEMPT_RT, too, may take no
-        // lock that sleeps there, and lockdep holds it to that on every kernel.
+        // Not the hard mode: such a timer also runs in a hard interrupt on PREEMPT_RT, so it must not
+        // take a lock that sleeps there, and lockdep reports that on every kernel.
         Context::HardIrq => run_in_timer::<RelativeMode<Monotonic>, T, F>(value, f),
         Context::Nmi => Err((EOPNOTSUPP, value)),
     }
@@ -123,7 +125,7 @@ where
         Err(error) => return Err((error, value)),
     };
     *timer.work.lock() = Some((value, f));
-    // Dropping the handle waits for a callback that has not returned yet.
+    // The drop of the handle waits for a callback that has not returned yet.
     let handle = timer.clone().start(Delta::from_micros(100));
     timer.done.wait_for_completion();
     drop(handle);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Allocation flags: as C takes them, and one that the `kernel` crate lacks.
+//! Allocation flags: conversions from and to C, and one that the `kernel` crate lacks.
 //!
 //! # Examples
 //!
@@ -22,19 +22,19 @@ use kernel::{
     bindings::{self, gfp_t},
 };
 
-/// `GFP_KERNEL | __GFP_RETRY_MAYFAIL`: tries hard, but fails rather than kill a process for memory
-/// that somebody asks for who can live without it.
+/// `GFP_KERNEL | __GFP_RETRY_MAYFAIL`: tries hard, but fails before the OOM killer is called, for
+/// callers that can do without the memory.
 pub const GFP_KERNEL_MAYFAIL: Flags =
     from_raw(raw(GFP_KERNEL) | 1 << bindings::___GFP_RETRY_MAYFAIL_BIT);
 
 /// The `gfp_t` of `flags`.
 pub(super) const fn raw(flags: Flags) -> gfp_t {
-    // SAFETY: `Flags` is a struct of one `u32`, which is `gfp_t`; the compiler checks the size.
+    // SAFETY: `Flags` is a struct of one `u32`, as `gfp_t` is; the compiler checks the size.
     unsafe { core::mem::transmute::<Flags, gfp_t>(flags) }
 }
 
-/// What C calls `flags`.
+/// The [`Flags`] of a `gfp_t`.
 pub const fn from_raw(flags: gfp_t) -> Flags {
-    // SAFETY: As in `raw()`; every number is a valid `Flags`.
+    // SAFETY: `Flags` is a struct of one `u32`, of which every value is valid; `gfp_t` is a `u32`.
     unsafe { core::mem::transmute::<gfp_t, Flags>(flags) }
 }

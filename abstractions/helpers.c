@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Inline kernel functions, made callable from Rust. */
+/* Inline functions and macros of the kernel, made callable from Rust. */
 
 #include <linux/irqflags.h>
 #include <linux/jiffies.h>
@@ -84,7 +84,7 @@ __rust_helper bool rust_kmemcg_percpu_ref_is_dying(struct percpu_ref *ref)
 	return percpu_ref_is_dying(ref);
 }
 
-/* Not per-CPU, and the switch to atomic is over. */
+/* Is it atomic, and has the switch to atomic ended? */
 __rust_helper bool rust_kmemcg_percpu_ref_is_exact(struct percpu_ref *ref)
 {
 	return READ_ONCE(ref->percpu_count_ptr) & __PERCPU_REF_ATOMIC &&

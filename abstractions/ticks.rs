@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The time in ticks of the system's clock: one load, where an exact clock takes a hundred
-//! instructions.
+//! Time in jiffies: one load, where an exact clock takes a hundred instructions.
 //!
 //! # Examples
 //!
@@ -19,7 +18,7 @@
 use super::helpers;
 use kernel::ffi::c_ulong;
 
-/// A point in time, or how long something has lasted.
+/// A point in time, or a length of time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticks(c_ulong);
 
@@ -27,7 +26,7 @@ impl Ticks {
     /// The current time. Context: any.
     #[inline]
     pub fn now() -> Self {
-        // SAFETY: Reads a variable of the kernel; there is nothing to be upheld.
+        // SAFETY: Reads a variable of the kernel, and requires nothing.
         Self(unsafe { helpers::rust_kmemcg_jiffies() })
     }
 
@@ -37,7 +36,7 @@ impl Ticks {
         Self(self.0.wrapping_sub(earlier.0))
     }
 
-    /// A length of time as a number, which [`from_raw`](Self::from_raw) takes.
+    /// A length of time as a number, for [`from_raw`](Self::from_raw).
     pub fn as_raw(self) -> u64 {
         self.0 as u64
     }
@@ -49,7 +48,7 @@ impl Ticks {
 
     /// A length of time in microseconds.
     pub fn as_micros(self) -> u64 {
-        // SAFETY: Converts a number.
+        // SAFETY: Converts a number, and requires nothing.
         unsafe { helpers::rust_kmemcg_jiffies_to_usecs(self.0) }
     }
 }

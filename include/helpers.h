@@ -2,7 +2,7 @@
 /*
  * C that Rust cannot call by itself: inline functions of the kernel, and the
  * entry points of our trace events. bindgen reads this header (see Kbuild);
- * abstractions/ holds the definitions and is the only room that uses them.
+ * abstractions/ holds the definitions and is the only folder that uses them.
  */
 #ifndef _RUST_KMEMCG_HELPERS_H
 #define _RUST_KMEMCG_HELPERS_H
@@ -20,7 +20,10 @@
 void rust_kmemcg_percpu_ref_get(struct percpu_ref *ref);
 bool rust_kmemcg_percpu_ref_tryget(struct percpu_ref *ref);
 bool rust_kmemcg_percpu_ref_tryget_live(struct percpu_ref *ref);
-/* False says nothing. The caller is an RCU reader. */
+/*
+ * False does not mean that the count is dead: fall back to tryget_live(). The
+ * caller is an RCU reader.
+ */
 bool rust_kmemcg_percpu_ref_tryget_percpu(struct percpu_ref *ref);
 void rust_kmemcg_percpu_ref_put(struct percpu_ref *ref);
 bool rust_kmemcg_percpu_ref_is_dying(struct percpu_ref *ref);
@@ -44,8 +47,8 @@ void rust_kmemcg_preempt_disable(void);
 void rust_kmemcg_preempt_enable(void);
 
 /*
- * Is the address in the module's own memory? For the kernel itself, which is
- * null: yes, unless it is a module that asks.
+ * Is the address in the memory of @module? NULL is the kernel itself: yes,
+ * unless the caller is a module.
  */
 bool rust_kmemcg_in_module(const void *address, const struct module *module);
 
