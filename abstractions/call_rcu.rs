@@ -43,7 +43,7 @@
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
-use crate::abstractions::{preempt, rcu_slot::Retired, unload};
+use crate::abstractions::{helpers, preempt, rcu_slot::Retired, unload};
 use core::{marker::PhantomData, mem::ManuallyDrop};
 use kernel::{
     bindings,
@@ -206,7 +206,8 @@ impl Callbacks {
 
     /// Calls [`RcuCallback::run`] with `this` after a grace period.
     ///
-    /// Stands on `call_rcu()`. Context: any but NMI; does not sleep.
+    /// Wraps `call_rcu_hurry()`. With `CONFIG_RCU_LAZY`, `call_rcu()` delays callbacks by seconds,
+    /// which is meant for those that only free memory. Context: any but NMI; does not sleep.
     ///
     /// # Errors
     ///
@@ -261,7 +262,7 @@ impl Callbacks {
             // SAFETY: The head is not queued, as we set the flag, and stays until the callback,
             // says the caller. So does its code: the anchor was not closed when we looked, and its
             // drop waits first for us, who are a reader, then for the callback.
-            unsafe { bindings::call_rcu(head.head.get(), Some(callback::<T, ID>)) };
+            unsafe { helpers::rust_kmemcg_call_rcu_hurry(head.head.get(), Some(callback::<T, ID>)) };
         }
         drop(guard);
         queued

@@ -153,6 +153,13 @@ __rust_helper void rust_kmemcg_synchronize_rcu_tasks(void)
 	synchronize_rcu_tasks();
 }
 
+/* Exported only with CONFIG_RCU_LAZY. */
+__rust_helper void rust_kmemcg_call_rcu_hurry(struct rcu_head *head,
+					      rcu_callback_t func)
+{
+	call_rcu_hurry(head, func);
+}
+
 __rust_helper bool rust_kmemcg_in_module(const void *address, const struct module *module)
 {
 #ifndef MODULE

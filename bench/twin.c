@@ -87,7 +87,7 @@ static void twin_release(struct percpu_ref *ref)
 		twin_step(child, TWIN_RELEASED);
 		rust_kmemcg_trace_child_release(root->number, child->owner, child->number);
 		/* To wake a worker would cost a hard interrupt ten times as much. */
-		call_rcu(&child->rcu, twin_released);
+		call_rcu_hurry(&child->rcu, twin_released);
 	} else {
 		twin_step(child, TWIN_RELEASE_DEFERRED);
 		atomic64_inc(&root->deferred_releases);
@@ -142,7 +142,7 @@ void twin_group_offline(struct twin_group *group)
 			twin_step(child, TWIN_DEACTIVATING);
 			atomic64_inc(&root->deactivations);
 			rust_kmemcg_trace_child_offline(root->number, child->owner, child->number);
-			call_rcu(&child->rcu, twin_quiescent);
+			call_rcu_hurry(&child->rcu, twin_quiescent);
 		} else {
 			twin_step(child, TWIN_OFFLINE_DEFERRED);
 			atomic64_inc(&root->deferred_offlines);

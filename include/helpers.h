@@ -46,6 +46,8 @@ u64 rust_kmemcg_jiffies_to_usecs(unsigned long ticks);
 void rust_kmemcg_preempt_disable(void);
 void rust_kmemcg_preempt_enable(void);
 
+void rust_kmemcg_call_rcu_hurry(struct rcu_head *head, rcu_callback_t func);
+
 /*
  * Is the address in the memory of @module? NULL is the kernel itself: yes,
  * unless the caller is a module.
