@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a type derefs to can be another cache each time: the cache of its objects is a field.
+//! A type may deref to another cache each time: the cache of the objects is a field.
 
 use kernel::prelude::*;
 use rust_kmemcg::{abstractions::kmem_cache::RawCache, impl_has_cache};

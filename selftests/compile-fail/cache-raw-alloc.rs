@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory without an owner could outlive its cache: a raw cache gives out none.
+//! Memory without an owner could outlive its cache: a raw cache hands out none.
 
 use kernel::prelude::*;
 use rust_kmemcg::abstractions::kmem_cache::{KmemCache, RawCache};

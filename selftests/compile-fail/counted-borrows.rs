@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An object of a counted cache may live as long as it likes: it cannot hold a borrow.
+//! An object of a counted cache has an unbounded lifetime: it cannot hold a borrow.
 
 use kernel::prelude::*;
 use rust_kmemcg::abstractions::kmem_cache::{CountedCache, Options, Reaper};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The last reference on a counted cache is put anywhere, and its objects are dropped anywhere: a
-//! type that is bound to its thread cannot be in one.
+//! The last reference on a counted cache may be put by any thread, and so may its objects be
+//! dropped: their type must be `Send`.
 
 use kernel::prelude::*;
 use rust_kmemcg::abstractions::kmem_cache::{CountedCache, Options, Reaper};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A root that is gone is not handed back: its children are not there any more.
+//! A root that was destroyed cannot be handed back: its children are freed.
 //@ inside: protocol/destroy.rs
 
 use super::Drained;

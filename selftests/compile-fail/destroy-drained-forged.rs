@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The proof that a root is drained comes from draining it, and from nowhere else.
+//! The proof that a root is drained comes only from draining it.
 //@ inside: protocol/mod.rs
 
 use super::child::Root;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Only a drained root is handed back: its destroyer is alone with it, and clears the flag.
+//! Only a drained root is handed back: no work or callback of it is pending, so its destroyer may
+//! clear the flag.
 //@ inside: protocol/destroy.rs
 
 use super::{Dying, Root};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! "Check the flag, unlock, queue": the flag could be set in between, and the destroyer would not wait
-//! for what is queued then. This is bug B6.
+//! "Check the flag, unlock, queue": the flag could be set in between, and the destroyer would not
+//! wait for what is queued then. This is bug B6.
 //@ inside: protocol/steps.rs
 
 use super::{start_shutdown, Child};

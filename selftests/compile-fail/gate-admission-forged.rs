@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An admission comes from the gate, and from nowhere else.
+//! An admission comes only from the gate.
 //@ inside: protocol/mod.rs
 
 use super::gate::{Admission, Gate, Inside, Queues};

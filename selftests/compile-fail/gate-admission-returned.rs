@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An admission that is kept for later would be good after the unlock, too.
+//! An admission that is stored would still be valid after the unlock.
 //@ inside: protocol/gate.rs
 
 use super::{Admission, Entered, Gate};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Only an RCU callback may queue work without an admission: the destroyer waits for callbacks first and
-//! for work then, and covers no other caller.
+//! Only an RCU callback may queue work without an admission: the destroyer waits for callbacks
+//! first and for work then, which covers no other caller.
 //@ inside: protocol/mod.rs
 
 use super::{

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How far a child has come is read and changed only with the gate of its root held.
+//! The stage of a child is read and changed only with the gate of its root held.
 //@ inside: protocol/mod.rs
 
 use super::{child::Child, Stage};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Work or a callback that is queued beside the gate could be queued for a dying root, whose destroyer has
-//! waited already.
+//! Work or a callback that is queued without an admission could be queued for a dying root, after
+//! its destroyer has waited.
 //@ inside: protocol/mod.rs
 
 use super::{

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An object does not lead to the count of its child: whoever had that could start it anew without the
-//! gate, and nothing would kill it again.
+//! An object gives no access to the count of its child: a user could start the count anew without
+//! the gate, and nothing would kill it again.
 
 use rust_kmemcg::protocol::ChildObject;
 

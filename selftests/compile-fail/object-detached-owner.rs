@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The owner of an object that was split stays where it is: whoever got it out could let go of the
+//! The owner of a split object cannot be moved out: dropping it would put the reference on the
 //! cache while the memory is still in use.
 
 use kernel::prelude::*;

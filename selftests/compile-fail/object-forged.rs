@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An object comes from its cache, and cannot be made of a pointer from elsewhere.
+//! An object comes from its cache, and cannot be made from any other pointer.
 
 use core::ptr::NonNull;
 use rust_kmemcg::abstractions::kmem_cache::{Detached, KmemCache, Object, ScopedObject};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `free_rcu()` gives memory back after a grace period and runs nothing then: what a value owns
+//! `free_rcu()` frees the memory after a grace period and runs no destructor: what a value owns
 //! would be leaked.
 //@ codegen
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Of a large object the kernel finds the beginning by aligning the address of the head down to a page.
-//! So that must be in the first page.
+//! The kernel finds the beginning of a large object by aligning the address of the head down to a
+//! page, so the head must be in the first page.
 //@ codegen
 
 use rust_kmemcg::{abstractions::kmem_cache::*, impl_has_kfree_rcu_head};

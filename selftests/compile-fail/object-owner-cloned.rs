@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An object is no way to allocate another one, from a cache that was given up: it would never go.
+//! The owner of an object cannot be cloned to allocate another one from a cache that was dropped:
+//! the cache would never be destroyed.
 
 use kernel::prelude::*;
 use rust_kmemcg::abstractions::kmem_cache::{CountedCache, Hold, Memory, Object};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What was split by `into_raw()` is put together again by somebody who promises that both halves
-//! belong to each other: two objects of one memory would free it twice.
+//! What `into_raw()` has split is put together again by unsafe code, which guarantees that both
+//! halves belong to each other: two objects of the same memory would free it twice.
 
 use kernel::prelude::*;
 use rust_kmemcg::abstractions::kmem_cache::{KmemCache, Object};

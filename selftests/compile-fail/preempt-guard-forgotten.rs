@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A guard that is forgotten leaves preemption disabled. The kernel has eight bits for the number of
-//! times, and those of the softirqs follow.
+//! A guard that is forgotten leaves preemption disabled. The kernel counts the nesting in eight
+//! bits, and the bits of the softirqs follow.
 
 use rust_kmemcg::abstractions::preempt;
 

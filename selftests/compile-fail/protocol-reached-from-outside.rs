@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The gate is private to the protocol: a user has roots, groups and objects.
+//! The gate is private to the protocol: users have access to roots, groups and objects only.
 
 use kernel::sync::Arc;
 use rust_kmemcg::protocol::Root;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! While a queue is being drained nobody may queue anything to it, and so nobody may share it.
+//! While a queue is being drained, nothing may be queued to it, so it may not be shared.
 
 use rust_kmemcg::abstractions::workqueue::OwnedQueue;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A work item runs some time: it must not borrow from the stack of whoever queued it.
+//! A work item runs later: it must not borrow from the stack of the function that queues it.
 
 use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who cancels a delayed item gets its closure back, once.
+//! Cancelling a delayed item gives its closure back, once.
 
 use rust_kmemcg::abstractions::workqueue::DelayedItem;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The destroy of a queue does not wait for the timers of delayed items; those that nobody counts
-//! must not get there by way of the in-tree queue.
+//! The destroy of a queue does not wait for the timers of delayed items: an item that is not
+//! counted must not be queued through the in-tree queue.
 
 use kernel::{prelude::*, workqueue::Queue};
 use rust_kmemcg::abstractions::workqueue::OwnedQueue;

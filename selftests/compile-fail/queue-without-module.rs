@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A queue that is kept in a static is never dropped, so its items could run when the module is gone.
-//! It has a hold on the module, which is not unloaded then.
+//! A queue in a static is never dropped, so its items could run after the module was unloaded. The
+//! queue holds the module, which prevents that.
 
 use kernel::{prelude::*, sync::SetOnce};
 use rust_kmemcg::abstractions::{

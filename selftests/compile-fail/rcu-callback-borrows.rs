@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A callback runs some time: it must not borrow from the stack of whoever queued it.
+//! A callback runs later: it must not borrow from the stack of the function that queues it.
 
 use kernel::prelude::*;
 use rust_kmemcg::{abstractions::call_rcu::*, impl_has_rcu_head};

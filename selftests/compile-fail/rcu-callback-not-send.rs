@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The callback runs on whatever CPU comes by: the entry must be of a type that may go there.
+//! The callback may run on another CPU and in another thread: the type of the entry must be `Send`.
 
 use kernel::prelude::*;
 use rust_kmemcg::{abstractions::call_rcu::*, impl_has_rcu_head};

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A head that is queued twice would make RCU's list bite its own tail. Who owns an entry gives it
-//! up when he queues it.
+//! A head that is queued twice would corrupt the list of callbacks. Queuing an entry consumes it.
 
 use kernel::prelude::*;
 use rust_kmemcg::{abstractions::call_rcu::*, impl_has_rcu_head};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The evidence that the code runs in a callback comes from a callback.
+//! The evidence that the code runs in a callback is passed to the callback, and has no constructor.
 
 use core::marker::PhantomData;
 use kernel::types::NotThreadSafe;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The evidence that the code runs in a callback ends with the callback.
+//! The evidence that the code runs in a callback does not outlive the callback.
 
 use kernel::prelude::*;
 use rust_kmemcg::{abstractions::call_rcu::*, impl_has_rcu_head};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The evidence that the code runs in a callback is nobody else's: not that of another thread.
+//! The evidence that the code runs in a callback is valid in the thread that runs it only: it is
+//! not `Send`.
 
 use rust_kmemcg::abstractions::call_rcu::InCallback;
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A read-side critical section ends with the task that began it. The guard of it can be forgotten, so
-//! that a reference on it lives for ever, and with it what was loaded: in other tasks, too.
+//! A read-side critical section belongs to the task that began it. If its guard could be forgotten,
+//! a reference on it could have any lifetime, and so could what is loaded by it, in other tasks,
+//! too.
 
 use kernel::{prelude::*, sync::rcu};
 use rust_kmemcg::abstractions::{

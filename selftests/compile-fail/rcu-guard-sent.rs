@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A read-side critical section is one of this CPU or this task: its guard does not go elsewhere.
+//! A read-side critical section belongs to a CPU or a task: its guard is not `Send`.
 
 use kernel::{prelude::*, sync::rcu};
 use rust_kmemcg::abstractions::{context::Context, exec};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A slot that is dropped drops what is in it, at once: so nobody may have loaded from it.
+//! Dropping a slot drops its value at once: no reference that was loaded from it may exist.
 
 use kernel::{prelude::*, sync::Arc};
 use rust_kmemcg::abstractions::rcu_slot::{read, RcuSlot};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a slot gave up can be dropped once it was turned into an `Arc`: nobody may still borrow it
-//! from before.
+//! A retired value can be dropped once it was converted to an `Arc`: no borrow from before may
+//! exist.
 
 use kernel::prelude::*;
 use rust_kmemcg::abstractions::rcu_slot::RcuSlot;

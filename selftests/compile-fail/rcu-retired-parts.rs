@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Out of its wrapper, what a slot gave up could be dropped before the grace period has passed.
+//! A retired value that is taken out of its wrapper could be dropped before the grace period is
+//! over.
 
 use core::mem::ManuallyDrop;
 use kernel::sync::Arc;

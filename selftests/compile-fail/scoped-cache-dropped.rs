@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A cache must not be destroyed while one of its objects is in somebody's hands.
+//! A cache must not be destroyed while one of its objects is allocated.
 
 use kernel::prelude::*;
 use rust_kmemcg::abstractions::kmem_cache::{KmemCache, Options};

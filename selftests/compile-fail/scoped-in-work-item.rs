@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A work item runs some time; it must not carry an object that borrows a cache from this stack.
+//! A work item runs later: it must not own an object that borrows a cache on this stack.
 
 use kernel::prelude::*;
 use rust_kmemcg::abstractions::{

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An object of a type that is bound to its thread does not leave the thread, scoped or not.
+//! An object whose type is not `Send` stays in its thread, scoped or not.
 
 use kernel::{prelude::*, types::NotThreadSafe};
 use rust_kmemcg::abstractions::kmem_cache::{KmemCache, ScopedObject};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An object must not outlive the cache that it borrows: its memory would go back to a cache that
+//! An object must not outlive the cache that it borrows: its memory would be freed to a cache that
 //! was destroyed.
 
 use kernel::prelude::*;

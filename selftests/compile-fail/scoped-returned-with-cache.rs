@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Cache and object cannot be handed out together: the object borrows the cache at its old place.
+//! A cache and its object cannot be returned together: the object borrows the cache at its old
+//! address.
 
 use kernel::prelude::*;
 use rust_kmemcg::abstractions::kmem_cache::{KmemCache, Options, ScopedObject};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory that keeps its type is used by one owner after the other, without being made anew: nobody
-//! would drop what a value owns.
+//! Memory that keeps its type is reused without being initialised anew: nothing would drop what a
+//! value owns.
 //@ codegen
 
 use kernel::prelude::*;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Without the read-side critical section the memory could go back to the page allocator, and be
-//! anything: what was found is not to be used after it.
+//! After the read-side critical section the memory may be returned to the page allocator and reused
+//! as anything: what was found must not be used then.
 
 use rust_kmemcg::abstractions::{kmem_cache::*, rcu_slot};
 

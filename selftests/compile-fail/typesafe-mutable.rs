@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A reader may look at the object at any moment, even at one that was just allocated: its owner
-//! has shared access only.
+//! Readers may look at the object at any time, even right after it was allocated: its owner has
+//! shared access only.
 
 use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Readers on all CPUs share the object: its type must bear that.
+//! Readers on all CPUs share the object: its type must be `Sync`.
 
 use core::cell::Cell;
 use rust_kmemcg::abstractions::kmem_cache::Typesafe;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Dropping what is published empties its slot: the slot must still be there.
+//! Dropping a published object empties its slot: the slot must still exist.
 
 use kernel::prelude::*;
 use rust_kmemcg::abstractions::{kmem_cache::*, rcu_slot};

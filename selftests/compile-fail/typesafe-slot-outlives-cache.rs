@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A slot leads readers to memory of a cache; it must not outlive the cache, published or not.
+//! Readers find memory of a cache through a slot: the slot must not outlive the cache, published or
+//! not.
 
 use kernel::prelude::*;
 use rust_kmemcg::abstractions::{kmem_cache::*, rcu_slot};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An anchor in a value that does not drop its content waits for nothing when the module is unloaded.
-//! The macro puts it where it is dropped.
+//! An anchor in a type that does not drop its content waits for nothing when the module is
+//! unloaded. The macro puts it in a field that is dropped.
 
 use kernel::{prelude::*, types::Opaque, ModuleMetadata};
 use pin_init::Wrapper;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An anchor that is dropped before a queue of the same structure waits for the hold of that queue, and
-//! so for ever. The macro puts the anchor behind everything else.
+//! An anchor that is dropped before a queue of the same structure waits for the hold of that queue,
+//! and so for ever. The macro makes the anchor the last field.
 
 use kernel::{prelude::*, ModuleMetadata};
 use rust_kmemcg::abstractions::{unload, workqueue::*};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a count can be started with gives its hold to the count only: nobody else could say where it
-//! is dropped.
+//! The hold of a source goes to the count that is started with it only: no other code can take it
+//! and drop it at an unknown place.
 
 use kernel::{prelude::*, sync::Arc};
 use rust_kmemcg::abstractions::{percpu_ref::*, unload, workqueue::OwnedQueue};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A count whose release runs code of the module has a hold on it. Holds come from the module's
-//! anchor, which waits for them, and from nowhere else.
+//! A count whose release runs code of the module holds the module. Holds come only from the
+//! module's anchor, which waits for them.
 
 use kernel::{prelude::*, sync::Arc};
 use rust_kmemcg::{

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A hold that is dropped by a closure on a queue of the system keeps the module until that moment,
-//! and not for the second that the closure goes on: it would sleep in code that was freed.
+//! A hold that a closure on a system workqueue drops keeps the module only until then: the closure
+//! would sleep for another second in code that was freed.
 
 use kernel::{
     prelude::*,
