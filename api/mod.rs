@@ -192,7 +192,7 @@ unsafe extern "C" fn kmemcg_root_create(
     into_ptr(unsafe { string(name) }.and_then(|name| create_root(name, size, align, flags)))
 }
 
-/// As [`Kmemcg::close_root`], but succeeds if the root is closing or destroyed: debugfs was faster.
+/// As [`Kmemcg::close_root`], but succeeds if the root is closing or destroyed already, by debugfs.
 fn close_root(kmemcg: &Kmemcg, root: &Arc<Root>) -> Result {
     match kmemcg.close_root(root) {
         Err(EBUSY) if matches!(root.phase(), Phase::Closing | Phase::Destroyed) => Ok(()),

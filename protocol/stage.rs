@@ -321,7 +321,7 @@ transitions! {
     }
     child_create under tree gate {
         New => Active, worker;
-        Killed => Killed, worker; // A close was faster.
+        Killed => Killed, worker; // A close has killed it before.
     }
     child_offline under gate {
         Active => Deactivating, any;
