@@ -16,7 +16,7 @@ use crate::{
 use core::alloc::Layout;
 use kernel::{prelude::*, seq_file::SeqFile, seq_print};
 
-/// `create NAME SIZE [ALIGN] [account]`, `destroy NAME [async]`; shows every root.
+/// `create NAME SIZE [ALIGN] [account]`, `destroy NAME [async|uncounted]`; shows every root.
 pub(super) const FILE: File<Control> = File {
     name: c"roots",
     show: Some(show),
@@ -126,6 +126,11 @@ fn store(control: &Control, command: &str) -> Result {
         (["destroy", root, "async", ..], 3) => {
             let root = control.kmemcg.root(name(root)?)?;
             control.kmemcg.close_root(&root)?;
+        }
+        // A test knob.
+        (["destroy", root, "uncounted", ..], 3) => {
+            let root = control.kmemcg.root(name(root)?)?;
+            control.kmemcg.destroy_root_uncounted(&root)?;
         }
         (["destroy", root, ..], 2) => {
             let root = control.kmemcg.root(name(root)?)?;

@@ -54,6 +54,8 @@ pub(super) const SHUTDOWN: u64 = 1;
 struct Life {
     stage: Stage,
     since: Ticks,
+    /// The worker that makes the child holds a reference on its count.
+    in_making: bool,
     /// The child as the lookup had it, for a step that may wait for readers.
     stashed: Option<Retired<Child>>,
 }
@@ -137,6 +139,7 @@ impl Child {
                 None => Stage::Active,
             },
             since: Ticks::now(),
+            in_making: index.is_some(),
             stashed: None,
         };
         let init = try_pin_init!(Self {
@@ -202,6 +205,15 @@ impl Child {
 
     pub(super) fn stage(&self, inside: &Inside<Self>) -> Stage {
         self.life.access(inside).stage
+    }
+
+    /// Does its count have a reference of the worker that makes it?
+    pub(super) fn is_in_making(&self, inside: &Inside<Self>) -> bool {
+        self.life.access(inside).in_making
+    }
+
+    pub(super) fn set_made(&self, inside: &mut Inside<Self>) {
+        self.life.access_mut(inside).in_making = false;
     }
 
     /// A step: from one stage to another, with its trace event, by the table in `stage.rs`.

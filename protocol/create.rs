@@ -143,6 +143,7 @@ impl Request {
         }
         // An asynchronous destroy may come at any moment. It has not released the child until here.
         drop(reference);
+        child.set_made(&mut root.gate.enter());
         published
     }
 }

@@ -3,9 +3,13 @@
 //! Destruction of a root: live → dying → drained → gone, or handed back.
 //!
 //! Each step is a type that only the one before gives out.
+//!
+//! While the destroyer does not know yet whether an object lives, the root serves nothing: all counts are
+//! killed. So that a destroy that fails takes no service away, it looks at the counts before it begins,
+//! where they are only snapshots. An object that is allocated after that is found in the end all the same.
 
 use super::{
-    child::Root,
+    child::{Child, Root},
     stage::{Phase, RootEvent, Stage},
     steps, //
 };
@@ -18,6 +22,15 @@ use kernel::prelude::*;
 ///
 /// `EBUSY`: objects live, or somebody else is destroying it. `ENOENT`: it was destroyed before.
 pub(super) fn destroy(root: &Root) -> Result {
+    if has_objects(root) {
+        root.stats.busy_at_once.count();
+        return Err(EBUSY);
+    }
+    destroy_uncounted(root)
+}
+
+/// The same without the look at the counts. Context: may sleep.
+pub(super) fn destroy_uncounted(root: &Root) -> Result {
     let drained = Dying::begin(root)?.drain();
     match drained.destroy() {
         Ok(()) => Ok(()),
@@ -26,6 +39,56 @@ pub(super) fn destroy(root: &Root) -> Result {
             Err(EBUSY)
         }
     }
+}
+
+/// Did an object of a live root live at some moment of this call? Kills nothing. Context: may sleep.
+///
+/// True only if one did. A count is per-CPU, and is read one CPU after the other while others
+/// allocate and free. If no object had lived in all that time, no CPU's part would have changed, and their sum
+/// would be zero. A free that happened before the call is seen, and that of an object whose allocation was
+/// seen can be missed only where it happens during the call. False says nothing: an object that moves from
+/// CPU to CPU can be missed.
+///
+/// References that are no objects do not count:
+/// - that of the worker that makes a child, which is noted with the gate held before it is taken and
+///   after it is put;
+/// - those of `percpu_ref_kill()`: only a count that is live before and after it was read is summed up. One
+///   that was killed is compared with zero when the kill has returned and its callback has, too.
+///
+/// In between another destroyer may kill a count and take references on it. Then `EBUSY` is its doing.
+fn has_objects(root: &Root) -> bool {
+    // A closing root serves nothing, so a destroy that fails takes nothing away.
+    if root.gate.enter().phase() != Phase::Live {
+        return false;
+    }
+    let next = |from| {
+        let gate = root.gate.enter();
+        let (number, child) = gate.next(from)?;
+        let others = usize::from(child.is_in_making(&gate));
+        Some((number, child, others))
+    };
+    let (mut from, mut waited) = (0, false);
+    while let Some((number, child, others)) = next(from) {
+        from = number + 1;
+        let refs = &child.refs;
+        if refs.is_live() {
+            if refs.count() > others && refs.is_live() {
+                return true;
+            }
+        } else if !waited && others == 0 && has_exact_objects(refs) {
+            // The callback that has made the count exact may still hold a reference.
+            root.gate.kill_barrier();
+            waited = true;
+            if has_exact_objects(refs) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+fn has_exact_objects(refs: &PercpuRef<Child>) -> bool {
+    refs.is_killed() && refs.is_exact() && refs.count() > 0
 }
 
 /// Begins to destroy `root`, and waits for nothing: it serves nothing new, and goes by itself after its

@@ -102,6 +102,8 @@ counters! {
     destroys,
     /// Destroys that failed, as objects lived.
     busy,
+    /// Destroys that failed before they began, as the counts were above zero.
+    busy_at_once,
 }
 
 const RELEASES: [&str; 4] = [

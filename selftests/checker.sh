@@ -12,7 +12,7 @@ record_life() {
 	put roots create r 64
 	group_with_child g r
 	put objects alloc h r g 3
-	destroy r EBUSY
+	destroy_begun r
 	put groups offline g
 	await has_stage "$child" killed
 	await_exact_counts

@@ -52,7 +52,7 @@ active_with_objects() {
 	group_with_child g r
 	first=$child
 	put objects alloc h r g 10
-	unchanged destroy r EBUSY
+	unchanged destroy_begun r
 	in_order "root_dying: .* name=r" "root_drained: .* name=r" "child_mark_killed: .* child=$first" "child_resurrect: .* child=$first"
 	event "root_busy: .* name=r" || fail "no root_busy"
 	# The child serves allocations as before, and its life continues.
@@ -73,7 +73,7 @@ own_objects() {
 	new_root
 	group_with_child g r
 	put objects alloc h r - 3
-	destroy r EBUSY
+	destroy_begun r
 	in_order "root_drained: .* name=r" "child_resurrect: .* child=0"
 	usable g
 	put objects free h
@@ -89,8 +89,10 @@ busy_changes_nothing() {
 	group_with_child used r
 	put objects alloc h r used 3
 	before=$(cat $control/children $control/groups)
-	refused EBUSY roots destroy r
-	[ "$(cat $control/children $control/groups)" = "$before" ] || fail "it was: $before"
+	for word in "" uncounted; do
+		refused EBUSY roots destroy r $word
+		[ "$(cat $control/children $control/groups)" = "$before" ] || fail "it was: $before"
+	done
 	put objects alloc i r idle
 	objects_from i 0 1
 	must children "child=$idle" stage=active objects=1
@@ -111,7 +113,7 @@ busy_among_idle() {
 	make_child g3 r
 	put objects alloc h r g2
 	objects_from h 0 1
-	destroy r EBUSY
+	destroy_begun r
 	must children "child=$two" stage=active
 	# The groups without objects are served again, too, by the old child or a new one.
 	for name in g1 g2 g3; do usable $name; done
@@ -123,6 +125,65 @@ busy_among_idle() {
 	done
 	put objects free h
 	destroy r
+	gone
+}
+
+# A destroy that fails is not begun: nobody is refused anything meanwhile. Another processor allocates all the time.
+nobody_refused() {
+	new_root
+	group_with_child g r
+	put groups create new
+	put objects alloc h r $1
+	(
+		me=allocator
+		while [ ! -e "$scratch/stop" ]; do
+			for group in g -; do
+				try objects alloc loop r $group 50 || echo "$group: $errno"
+				try objects free loop
+			done
+		done >"$scratch/refused"
+		: >"$scratch/stopped"
+	) &
+	for i in $(seq 100); do refused EBUSY roots destroy r; done
+	: >"$scratch/stop"
+	await test -e "$scratch/stopped"
+	rm "$scratch/stop" "$scratch/stopped"
+	[ ! -s "$scratch/refused" ] || fail "refused: $(sort "$scratch/refused" | uniq -c)"
+	no_event "root_dying: .*"
+	counted r busy_at_once 100
+	# A child is made as before.
+	block
+	put objects alloc first r new
+	event "child_request: .*" || fail "no request"
+	unblock
+}
+nobody_refused_by_child() { nobody_refused g; }
+nobody_refused_by_root() { nobody_refused -; }
+
+# The same for an object of a killed child, as the count is exact.
+killed_answers_at_once() {
+	new_root
+	killed_child g h
+	await_exact_counts
+	refused EBUSY roots destroy r
+	no_event "root_dying: .* name=r"
+	counted r busy_at_once 1
+	put objects free h
+	destroy r
+	gone
+}
+
+# What is not exact says nothing: the destroy begins, and waits.
+inexact_says_nothing() {
+	child_before_kill
+	hold
+	unblock
+	await event "child_kill: .* child=$child"
+	start destroyer roots destroy r
+	await event "$dying"
+	put objects free h
+	release
+	end_destroy ok
 	gone
 }
 
@@ -167,7 +228,7 @@ killed_in_drain() {
 killed_with_objects() {
 	new_root
 	killed_child g h
-	destroy r EBUSY
+	destroy_begun r
 	must children "child=$child" stage=killed
 	no_event "child_resurrect: .* child=$child"
 	put objects free h softirq
@@ -440,6 +501,10 @@ tests "I1 a root without children is destroyed at once" without_children \
 	"I6 objects of the root's own cache: the destroy fails with EBUSY, and all works as before" own_objects \
 	"I6 a failed destroy leaves the same children" busy_changes_nothing \
 	"I6 one busy child of three: the destroy fails with EBUSY, and all three groups are served" busy_among_idle \
+	"I11 while destroys fail, as an object of a child lives, every allocation succeeds" nobody_refused_by_child \
+	"I11 while destroys fail, as an object of the root's own cache lives, every allocation succeeds" nobody_refused_by_root \
+	"I11 a destroy fails at once where a killed child has an object" killed_answers_at_once \
+	"I6 a destroy begins where the count of a killed child is not exact yet" inexact_says_nothing \
 	"I1 the drain waits for the callback and the work of a deactivating child" deactivating \
 	"I1 the drain waits for the grace period of a child that is killed during it" killed_in_drain \
 	"I6 a killed child with objects: the destroy fails with EBUSY, and the child is released later" killed_with_objects \

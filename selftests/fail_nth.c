@@ -78,6 +78,8 @@ static const struct operation operations[] = {
 	{ "create a root, aligned", "", "roots create x 100 512", "roots destroy x" },
 	{ "destroy a root with a child", CHILD ";objects free i", "roots destroy x", NO_GROUPS },
 	{ "destroy a root with objects", CHILD, "roots destroy x", NO_CHILD, .expected = -EBUSY },
+	{ "begin to destroy a root with objects", CHILD, "roots destroy x uncounted", NO_CHILD,
+	  .expected = -EBUSY },
 	{ "destroy a root asynchronously", CHILD, "roots destroy x async",
 	  "objects free i;" NO_GROUPS },
 	{ "create a group", "", "groups create a", "groups offline a" },

@@ -152,7 +152,7 @@ checked_then_queued() {
 }
 # try_destroy: $ending is the result: EBUSY where the object is still alive.
 try_destroy() {
-	start destroyer roots destroy r
+	start destroyer roots destroy r uncounted
 	finish destroyer
 	ending=$result
 	case $ending in ok | EBUSY) ;; *) fail "the destroy: $ending" ;; esac

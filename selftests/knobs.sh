@@ -103,6 +103,8 @@ roots() {
 	refused EINVAL roots destroy r async now
 	refused EINVAL roots destroy r async account
 	refused EINVAL roots destroy r Async
+	refused EINVAL roots destroy r uncounted now
+	refused ENOENT roots destroy nobody uncounted
 	refused ENOENT roots destroy nobody async
 	refused ENOENT roots destroy nobody
 	refused ENOENT roots destroy R
@@ -110,8 +112,9 @@ roots() {
 	refused EEXIST roots create r 64
 	refused EEXIST roots create r 128 8
 	refused EBUSY roots destroy r
+	refused EBUSY roots destroy r uncounted
 }
-# A destroy that is refused emits trace events, but must not change the state.
+# A destroy that has begun and fails emits trace events, but must not change the state.
 test_roots() { furnished; unchanged roots; }
 
 names() {

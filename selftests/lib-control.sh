@@ -227,3 +227,9 @@ stat_of() {
 	must stats "name=$1"
 	value "$2"
 }
+
+# counted ROOT KEY VALUE: that counter must have this value.
+counted() {
+	stat_of "$1" "$2"
+	[ "$value" = "$3" ] || fail "$2 is $value, not $3"
+}

@@ -14,9 +14,9 @@ new_root() {
 	destroyed="root_destroy: ctx=task root=$root name=r"
 }
 
-# start_destroy: starts to destroy r, in the process $destroyer, and waits until r is dying.
+# start_destroy: starts to destroy r, in the process $destroyer, and waits until r is dying. It may have objects.
 start_destroy() {
-	start destroyer roots destroy r
+	start destroyer roots destroy r uncounted
 	destroyer=$pid
 	await event "$dying"
 }
@@ -34,6 +34,12 @@ end_destroy() { finish_with destroyer "$1"; }
 destroy() {
 	start "destroy.$1" roots destroy "$1"
 	finish_with "destroy.$1" "${2:-ok}"
+}
+
+# destroy_begun ROOT: begins to destroy a root that has objects, which fails.
+destroy_begun() {
+	start "destroy.$1" roots destroy "$1" uncounted
+	finish_with "destroy.$1" EBUSY
 }
 
 # must_be_empty: no root, no child and no cache is left.

@@ -133,7 +133,7 @@ held() {
 
 after_busy() {
 	furnish
-	destroy r EBUSY
+	destroy_begun r
 	must_unload
 	must_load
 }

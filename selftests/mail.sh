@@ -145,7 +145,7 @@ release_refused() {
 # at_once FILE COMMAND: starts the command, then the destroy. $other and $result are their results.
 at_once() {
 	start other "$@"
-	start destroyer roots destroy r
+	start destroyer roots destroy r uncounted
 	finish other
 	other=$result
 	finish destroyer

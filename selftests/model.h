@@ -192,14 +192,16 @@ static inline void parse_roots(struct model *model, struct command *command, cha
 		if (find(model->roots, word[1], has_name) >= 0)
 			command->errors |= EXISTS;
 	} else if (words >= 2 && words <= 3 && !strcmp(word[0], "destroy")) {
-		command->operation = words == 3 ? CLOSE_ROOT : DESTROY_ROOT;
+		bool uncounted = words == 3 && !strcmp(word[2], "uncounted");
+
+		command->operation = words == 3 && !uncounted ? CLOSE_ROOT : DESTROY_ROOT;
 		want_name(command, word[1]);
-		if (words == 3 && strcmp(word[2], "async"))
+		if (words == 3 && !uncounted && strcmp(word[2], "async"))
 			command->errors |= INVALID;
 		command->index = find(model->roots, word[1], has_name);
 		if (command->index < 0)
 			command->errors |= NO_ENTRY;
-		else if (words == 2 && model->roots[command->index].objects)
+		else if (command->operation == DESTROY_ROOT && model->roots[command->index].objects)
 			command->errors |= BUSY;
 	} else {
 		command->errors = INVALID;
@@ -304,7 +306,7 @@ static inline size_t generate_roots(char *to)
 
 	switch (pick(4)) {
 	case 0: break;
-	case 1: return sprintf(to, "destroy %s", a_name('r'));
+	case 1: return sprintf(to, "destroy %s%s", a_name('r'), once_in(2) ? " uncounted" : "");
 	default: return sprintf(to, "destroy %s async", a_name('r'));
 	}
 	length = sprintf(to, "create %s %d", a_name('r'), sizes[pick(11)]);

@@ -5,12 +5,6 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-# counted ROOT KEY NUMBER: the counter of that root must be this number.
-counted() {
-	stat_of "$1" "$2"
-	[ "$value" = "$3" ] || fail "$2 is $value, not $3"
-}
-
 reparenting() {
 	put roots create r 128
 	group_with_child g r
@@ -51,7 +45,7 @@ shut_down() { stat_of r shutdowns; [ "$value" = "$1" ]; }
 
 # busy TIMES: the destroy must fail, for the TIMES-th time.
 busy() {
-	destroy r EBUSY
+	destroy_begun r
 	counted r busy "$1"
 	must roots name=r state=live children=100
 }

@@ -78,7 +78,7 @@ static void owner(struct self *self)
 		group[0] = 0;
 	if (live) {
 		/* I6: a destroy that fails changes nothing. */
-		error = order(self, "roots", "destroy %s", root);
+		error = order(self, "roots", "destroy %s%s", root, once_in(3) ? "" : " uncounted");
 		check(error == -EBUSY, "%s: %s with live objects: %s", self->name, self->command,
 		      strerror(-error));
 		count(ROOTS_BUSY);
@@ -119,7 +119,8 @@ static void landlord(struct self *self)
 	      strerror(-error));
 	count(error ? REFUSALS : ROOTS_CREATED);
 	nap(pick(30000));
-	error = order(self, "roots", "destroy s%u%s", n, once_in(3) ? " async" : "");
+	error = order(self, "roots", "destroy s%u%s", n,
+		      once_in(3) ? " async" : once_in(2) ? " uncounted" : "");
 	check(!error || error == -EBUSY, "%s: %s: %s", self->name, self->command, strerror(-error));
 	if (error)
 		count(ROOTS_BUSY);

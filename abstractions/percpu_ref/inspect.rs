@@ -3,7 +3,7 @@
 //! What can be seen of a count.
 
 use super::{
-    phase::{State, IDLE, LIVE, TO_ATOMIC, TO_PERCPU},
+    phase::{State, IDLE, KILLED, LIVE, TO_ATOMIC, TO_PERCPU},
     PercpuRef,
 };
 use crate::abstractions::helpers;
@@ -53,6 +53,12 @@ impl<T> PercpuRef<T> {
     /// Context: any.
     pub fn is_live(&self) -> bool {
         self.phase.get().is_live()
+    }
+
+    /// Was the count killed, and has that call returned? Not once the release callback was entered.
+    /// Context: any.
+    pub fn is_killed(&self) -> bool {
+        self.phase.get().without(State::NUMBER) == KILLED
     }
 
     /// Has the release callback been entered, or was the count never started? Context: any.

@@ -369,8 +369,11 @@ fn resurrect_only_what_was_killed() -> Result {
     let session = Session::started()?;
     let guard = get(&session)?;
     check_err!(PercpuRef::resurrect(&guard), EALREADY);
+    check!(!session.refs.is_killed());
     check!(session.refs.kill());
+    check!(session.refs.is_killed());
     PercpuRef::resurrect(&guard)?;
+    check!(!session.refs.is_killed());
     check_err!(PercpuRef::resurrect(&guard), EALREADY);
     check!(session.refs.kill());
     drop(guard);
