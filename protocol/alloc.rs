@@ -137,7 +137,8 @@ impl Root {
         })
     }
 
-    /// Allocates from the root's own cache, where there is no child, and requests one.
+    /// Allocates from the root's own cache, where there is no child, and requests one for a group that is
+    /// online.
     #[cold]
     fn alloc_slow(self: &Arc<Self>, whose: &impl FindGroup, flags: Flags) -> Result<ChildObject> {
         let mut childless = None;
@@ -150,7 +151,8 @@ impl Root {
                             return Ok((reference, false));
                         }
                     }
-                    None => childless = Some(group.clone()),
+                    None if group.is_online() => childless = Some(group.clone()),
+                    None => (),
                 }
             }
             let own = self.own.load(reader).ok_or(ENODEV)?;

@@ -17,7 +17,13 @@ use kernel::{
     prelude::*,
     rbtree::{RBTree, RBTreeNode, RBTreeNodeReservation},
     str::CStr,
-    sync::{new_spinlock_irq, Arc, SpinLockIrq, UniqueArc}, //
+    sync::{
+        atomic::{AtomicFlag, Relaxed},
+        new_spinlock_irq,
+        Arc,
+        SpinLockIrq,
+        UniqueArc, //
+    }, //
 };
 
 /// How many groups one section of the tree's lock visits.
@@ -36,6 +42,7 @@ pub struct Group<C> {
     cookie: u64,
     name: Name,
     parent: u64,
+    offline: AtomicFlag,
     groups: Arc<Groups<C>>,
 }
 
@@ -121,6 +128,12 @@ impl<C> Group<C> {
     /// The number that its maker knows it by; 0 for a group that is known by its name.
     pub fn cookie(&self) -> u64 {
         self.cookie
+    }
+
+    /// May it own children? Without a lock: true where it goes offline right now. Context: any.
+    #[inline]
+    pub(super) fn is_online(&self) -> bool {
+        !self.offline.load(Relaxed)
     }
 
     /// Its index in the lookup: free again when the group is freed.
@@ -242,6 +255,7 @@ impl<C> Groups<C> {
                 cookie,
                 name,
                 parent,
+                offline: AtomicFlag::new(false),
                 groups: self.clone(),
             })
             .into();
@@ -305,6 +319,7 @@ impl<C> Groups<C> {
         let mut tree = self.tree.lock();
         let removed = tree.nodes.remove_node(&group.number).ok_or(ENOENT)?;
         let (number, mut node) = removed.to_key_value();
+        group.offline.store(true, Relaxed);
         let step = Some((Online::Yes, Online::No));
         GroupEvent::group_offline.trace(step, number, node.parent, &group.name);
         if node.subgroups > 0 {

@@ -36,6 +36,7 @@ no_pointers() { in_kernel no_pointers; }
 layouts() { in_kernel layouts; }
 groups() { in_kernel groups; }
 cache_of_a_group() { in_kernel cache_of_a_group; }
+offline_requests_nothing() { in_kernel offline_requests_nothing; }
 busy() { in_kernel busy; }
 closed() {
 	in_kernel closed
@@ -108,6 +109,7 @@ tests "every test in the module's list is run, and an unknown one is refused" al
 	"objects have their size and alignment, and are zeroed on request" layouts \
 	"groups are created, found by name and taken offline" groups \
 	"I4 a free by address, the last one, destroys the cache of an offline group" cache_of_a_group \
+	"a group that is offline requests no cache" offline_requests_nothing \
 	"I6 the destroy of a busy root fails with -EBUSY and changes nothing" busy \
 	"a closed root is destroyed by its last free" closed \
 	"I6 a failed destroy of a closing root leaves it closing" closing_busy \

@@ -242,6 +242,28 @@ static int cache_of_a_group(void)
 	return 0;
 }
 
+/* A group that is offline is served by the root, and requests no cache any more. */
+static int offline_requests_nothing(void)
+{
+	struct kmemcg_group *group;
+	struct kmemcg_root *root;
+	void *object;
+	int i;
+
+	EXPECT(prepare(&root, &group) == 0);
+	EXPECT(kmemcg_group_offline(group) == 0);
+	for (i = 0; i < 3; i++) {
+		object = kmemcg_alloc(root, group, GFP_KERNEL);
+		EXPECT(object);
+		kmemcg_free(object);
+	}
+	EXPECT(stats(root).allocations_root == 4);
+	EXPECT(stats(root).requests == 1);
+	kmemcg_group_put(group);
+	EXPECT(kmemcg_root_destroy(root) == 0);
+	return 0;
+}
+
 /* The destroy of a busy root fails, and the root works as before. */
 static int busy(void)
 {
@@ -423,6 +445,7 @@ static const struct {
 	{ "layouts", layouts },
 	{ "groups", groups },
 	{ "cache_of_a_group", cache_of_a_group },
+	{ "offline_requests_nothing", offline_requests_nothing },
 	{ "busy", busy },
 	{ "closed", closed },
 	{ "closing_busy", closing_busy },
