@@ -166,7 +166,7 @@ impl Root {
         let object = ChildObject::new(reference, flags)?;
         self.stats.allocations_root.count();
         if let Some(group) = childless {
-            create::request(self, &group, flags);
+            create::request(self, &group);
         }
         Ok(object)
     }

@@ -13,7 +13,7 @@ use super::{
 use crate::abstractions::kmem_cache::Options;
 use core::alloc::Layout;
 use kernel::{
-    alloc::{flags::__GFP_NOWARN, Flags},
+    alloc::flags::__GFP_NOWARN,
     prelude::*,
     rbtree::RBTreeNodeReservation,
     str::CString,
@@ -61,10 +61,11 @@ impl_has_work! { impl HasWork<Self> for Request { self.work } }
 /// Queues the creation of a child, unless that is queued already.
 ///
 /// The caller needs no result: without a child the root's own cache serves, and the next allocation
-/// requests again. Context: as `flags` say.
+/// requests again. So the memory is optional: whatever the flags of the allocation, nothing is reclaimed or
+/// killed for it, no reserve is used, and no cgroup is charged for what may outlive it. Context: any.
 #[cold]
-pub(super) fn request(root: &Arc<Root>, group: &Arc<Group>, flags: Flags) {
-    let flags = flags | __GFP_NOWARN;
+pub(super) fn request(root: &Arc<Root>, group: &Arc<Group>) {
+    let flags = GFP_NOWAIT | __GFP_NOWARN;
     let Ok(slot) = root.slots.get_or_make(group.index(), flags) else {
         return;
     };

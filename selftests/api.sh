@@ -37,6 +37,19 @@ layouts() { in_kernel layouts; }
 groups() { in_kernel groups; }
 cache_of_a_group() { in_kernel cache_of_a_group; }
 offline_requests_nothing() { in_kernel offline_requests_nothing; }
+optional_memory() {
+	kmalloc=$tracing/instances/$module.kmalloc
+	mkdir $kmalloc
+	echo 1 >$kmalloc/events/kmem/kmalloc/enable
+	(in_kernel optional_memory)
+	status=$?
+	found=$(grep -E "kmalloc: .*__GFP_NOFAIL" $kmalloc/trace)
+	seen=$(grep -c "kmalloc: .*gfp_flags=GFP_NOWAIT" $kmalloc/trace)
+	rmdir $kmalloc
+	[ $status = 0 ] || exit $status
+	[ "$seen" -ge 2 ] || fail "$seen allocations with GFP_NOWAIT, not those of the slot and of the request"
+	[ -z "$found" ] || fail "the flags of the object: $found"
+}
 busy() { in_kernel busy; }
 closed() {
 	in_kernel closed
@@ -110,6 +123,7 @@ tests "every test in the module's list is run, and an unknown one is refused" al
 	"groups are created, found by name and taken offline" groups \
 	"I4 a free by address, the last one, destroys the cache of an offline group" cache_of_a_group \
 	"a group that is offline requests no cache" offline_requests_nothing \
+	"I12 the memory of a request is not charged, and nothing is reclaimed for it" optional_memory \
 	"I6 the destroy of a busy root fails with -EBUSY and changes nothing" busy \
 	"a closed root is destroyed by its last free" closed \
 	"I6 a failed destroy of a closing root leaves it closing" closing_busy \

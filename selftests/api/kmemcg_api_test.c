@@ -264,6 +264,30 @@ static int offline_requests_nothing(void)
 	return 0;
 }
 
+/*
+ * The memory of a request is allocated without the flags of the object, which api.sh sees in the
+ * trace.
+ */
+static int optional_memory(void)
+{
+	struct kmemcg_group *group;
+	struct kmemcg_root *root;
+	void *object;
+
+	root = kmemcg_root_create("api", 96, 0, 0);
+	EXPECT_ERR_PTR(root, 0);
+	group = kmemcg_group_create("api", NULL);
+	EXPECT_ERR_PTR(group, 0);
+	object = kmemcg_alloc(root, group, GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
+	EXPECT(object);
+	EXPECT_SOON(stats(root).creations == 1);
+	kmemcg_free(object);
+	EXPECT(kmemcg_group_offline(group) == 0);
+	kmemcg_group_put(group);
+	EXPECT(kmemcg_root_destroy(root) == 0);
+	return 0;
+}
+
 /* The destroy of a busy root fails, and the root works as before. */
 static int busy(void)
 {
@@ -446,6 +470,7 @@ static const struct {
 	{ "groups", groups },
 	{ "cache_of_a_group", cache_of_a_group },
 	{ "offline_requests_nothing", offline_requests_nothing },
+	{ "optional_memory", optional_memory },
 	{ "busy", busy },
 	{ "closed", closed },
 	{ "closing_busy", closing_busy },
