@@ -26,14 +26,16 @@ use crate::{
     impl_has_percpu_ref,
     impl_has_rcu_head, //
 };
-use core::alloc::Layout;
+use core::{alloc::Layout, ops::DerefMut};
 use kernel::{
     prelude::*,
     str::{CStr, CString},
     sync::{
         atomic::{Acquire, Atomic, AtomicFlag, Relaxed, Release},
+        new_mutex,
         Arc,
-        LockedBy, //
+        LockedBy,
+        Mutex, //
     },
     workqueue::{impl_has_work, new_work, Work}, //
 };
@@ -291,6 +293,40 @@ pub struct Root {
     pub(super) slots: Slots<Child>,
     pub(super) stats: Stats,
     pub(super) groups: Arc<Groups>,
+    pub(super) roots: Arc<Roots>,
+}
+
+/// All roots that are not destroyed, in the order of their numbers; closing ones, too.
+///
+/// A root is removed where it ends, which may be in a worker. So nobody waits for a worker with the lock held.
+#[pin_data]
+pub(super) struct Roots {
+    #[pin]
+    list: Mutex<KVec<Arc<Root>>>,
+}
+
+impl Roots {
+    pub(super) fn new() -> Result<Arc<Self>> {
+        let list = new_mutex!(KVec::new(), "rust_kmemcg::Roots");
+        Arc::pin_init(pin_init!(Self { list <- list }), GFP_KERNEL)
+    }
+
+    /// The list itself. Context: may sleep.
+    pub(super) fn lock(&self) -> impl DerefMut<Target = KVec<Arc<Root>>> + '_ {
+        self.list.lock()
+    }
+
+    /// The first root from that number on. Context: may sleep.
+    pub(super) fn next(&self, from: u64) -> Option<Arc<Root>> {
+        let list = self.list.lock();
+        let index = list.partition_point(|root| root.number < from);
+        list.get(index).cloned()
+    }
+
+    /// The root is destroyed. Context: may sleep.
+    pub(super) fn remove(&self, root: &Root) {
+        self.list.lock().retain(|other| other.number != root.number);
+    }
 }
 
 impl Root {
@@ -301,6 +337,7 @@ impl Root {
         layout: Layout,
         options: Options,
         groups: &Arc<Groups>,
+        roots: &Arc<Roots>,
         queues: QueuesRef,
     ) -> Result<Arc<Self>> {
         Arc::pin_init(
@@ -314,6 +351,7 @@ impl Root {
                 slots <- Slots::new(),
                 stats: Stats::new(),
                 groups: groups.clone(),
+                roots: roots.clone(),
             }),
             GFP_KERNEL,
         )

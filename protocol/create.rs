@@ -4,7 +4,7 @@
 //! first time.
 
 use super::{
-    child::{Child, Group, Groups, Root},
+    child::{Child, Group, Groups, Root, Roots},
     gate::QueuesRef,
     slots::Slot,
     stage::{Event, RootEvent},
@@ -34,9 +34,10 @@ pub(super) fn root(
     layout: Layout,
     options: Options,
     groups: &Arc<Groups>,
+    roots: &Arc<Roots>,
     queues: QueuesRef,
 ) -> Result<Arc<Root>> {
-    let root = Root::new(number, name, layout, options, groups, queues)?;
+    let root = Root::new(number, name, layout, options, groups, roots, queues)?;
     let cache_name = CString::try_from_fmt(fmt!("kmemcg:{name}.{number}"))?;
     let own = Child::new(&root, 0, 0, None, &cache_name)?;
     let node = RBTreeNodeReservation::new(GFP_KERNEL)?;

@@ -98,15 +98,14 @@ pub use stage::{Phase, Stage};
 pub use stats::{Counter, Stats};
 
 use crate::abstractions::{kmem_cache::Options, unload};
-use child::Groups;
+use child::{Groups, Roots};
 use core::alloc::Layout;
 use gate::Queues;
 use kernel::{
     prelude::*,
     sync::{
         atomic::{Atomic, Relaxed},
-        Arc,
-        Mutex, //
+        Arc, //
     }, //
 };
 
@@ -117,9 +116,7 @@ use kernel::{
 /// last reference on a [`Root`] or a [`WorkqueueBlock`]. Context of the drop: may sleep.
 #[pin_data(PinnedDrop)]
 pub struct Kmemcg {
-    /// Closing roots, too, which have no name any more.
-    #[pin]
-    roots: Mutex<KVec<Arc<Root>>>,
+    roots: Arc<Roots>,
     groups: Arc<Groups>,
     queues: Arc<Queues>,
     next_root: Atomic<u64>,
@@ -129,7 +126,7 @@ impl Kmemcg {
     /// Makes an empty set: no root, and the top of the tree of groups.
     pub fn new(module: &unload::Handle) -> impl PinInit<Self, Error> + '_ {
         try_pin_init!(Self {
-            roots <- kernel::new_mutex!(KVec::new(), "Kmemcg::roots"),
+            roots: Roots::new()?,
             groups: Groups::new()?,
             queues: Arc::new(Queues::new(module)?, GFP_KERNEL)?,
             next_root: Atomic::new(1),
@@ -144,14 +141,21 @@ impl Kmemcg {
     /// `EEXIST`: the name is in use. `EINVAL`, `E2BIG`: no cache can have this layout. `ENOMEM`.
     pub fn create_root(&self, name: &str, layout: Layout, options: Options) -> Result<Arc<Root>> {
         let mut roots = self.roots.lock();
-        roots.retain(|root| root.phase() != Phase::Destroyed);
         if named(&roots, name).is_some() {
             return Err(EEXIST);
         }
         roots.reserve(1, GFP_KERNEL)?;
         let number = self.next_root.fetch_add(1, Relaxed);
         let queues = self.queues.get();
-        let root = create::root(number, name, layout, options, &self.groups, queues)?;
+        let root = create::root(
+            number,
+            name,
+            layout,
+            options,
+            &self.groups,
+            &self.roots,
+            queues,
+        )?;
         roots.push(root.clone(), GFP_KERNEL)?;
         Ok(root)
     }
@@ -174,7 +178,7 @@ impl Kmemcg {
     /// `ENOENT`: it was destroyed meanwhile.
     pub fn destroy_root(&self, root: &Arc<Root>) -> Result {
         destroy::destroy(root)?;
-        self.forget(root);
+        self.roots.remove(root);
         Ok(())
     }
 
@@ -182,13 +186,8 @@ impl Kmemcg {
     /// it. A test knob: a destroy that fails is begun, and handed back.
     pub fn destroy_root_uncounted(&self, root: &Arc<Root>) -> Result {
         destroy::destroy_uncounted(root)?;
-        self.forget(root);
+        self.roots.remove(root);
         Ok(())
-    }
-
-    fn forget(&self, root: &Arc<Root>) {
-        let mut roots = self.roots.lock();
-        roots.retain(|other| !Arc::ptr_eq(other, root));
     }
 
     /// Begins to destroy a root, and returns at once. It serves nothing new, its name is free, and it
@@ -201,12 +200,13 @@ impl Kmemcg {
         destroy::close(root)
     }
 
-    /// Calls `f` for each root, closing ones too. Context: may sleep, but `f` must not make or destroy roots.
+    /// Calls `f` for each root, closing ones too, without a lock: meanwhile roots may come and go. Context:
+    /// may sleep.
     pub fn for_each_root(&self, mut f: impl FnMut(&Root)) {
-        let mut roots = self.roots.lock();
-        roots.retain(|root| root.phase() != Phase::Destroyed);
-        for root in roots.iter() {
-            f(root);
+        let mut from = 0;
+        while let Some(root) = self.roots.next(from) {
+            from = root.number() + 1;
+            f(&root);
         }
     }
 
@@ -303,8 +303,9 @@ fn named<'a>(roots: &'a [Arc<Root>], name: &str) -> Option<&'a Arc<Root>> {
 #[pinned_drop]
 impl PinnedDrop for Kmemcg {
     fn drop(self: Pin<&mut Self>) {
-        let mut roots = self.roots.lock();
-        for root in roots.drain_all() {
+        // Not with the lock held: a closing root that ends meanwhile takes it.
+        let roots = core::mem::take(&mut *self.roots.lock());
+        for root in roots {
             // An object can only be held by a module that uses this one, or by our control plane; both
             // should be gone. `ENOENT`: it was closing, and has gone by itself.
             if destroy::destroy(&root) == Err(EBUSY) {
@@ -313,7 +314,6 @@ impl PinnedDrop for Kmemcg {
                 let _ = destroy::close(&root);
             }
         }
-        drop(roots);
         self.groups.clear();
         // Nothing of a root is pending now. What was pending for groups and roots that are gone
         // already ends here.

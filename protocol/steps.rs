@@ -269,6 +269,8 @@ impl Drop for Identity {
         if gate.phase() == Phase::Closing && gate.undestroyed() == 0 {
             self.root
                 .step(RootEvent::root_destroy, Phase::Destroyed, &mut gate);
+            drop(gate);
+            self.root.roots.remove(&self.root);
         }
     }
 }

@@ -148,6 +148,31 @@ closing() {
 	must_load
 }
 
+# large_objects: $objects is the number of large objects in use in the whole kernel.
+large_objects() {
+	objects=0
+	for cache in $slab/kmalloc*-[248]k; do
+		[ ! -L "$cache" ] || continue
+		echo 1 >"$cache/shrink"
+		read -r number _ <"$cache/objects"
+		objects=$((objects + number))
+	done
+}
+
+# A root is some kilobytes. Nothing looks at the list of roots after the last one was closed.
+closed_are_freed() {
+	for i in $(seq 100); do put roots create "r$i" 64; done
+	large_objects
+	before=$objects
+	for i in $(seq 100); do put roots destroy "r$i" async; done
+	await has_events 100 "root_destroy: .*"
+	has_dropped() {
+		large_objects
+		[ $((before - objects)) -ge 80 ]
+	}
+	await has_dropped
+}
+
 open_file() {
 	for file in $(state_files); do
 		case " $(knob_files | tr '\n' ' ') " in
@@ -205,6 +230,7 @@ tests "I9 unload and load work 20 times and leave nothing behind" twenty_times \
 	"I9 unload works with a grace period held" held \
 	"I9 unload works after a destroy that failed" after_busy \
 	"I9 unload works with roots that are closing" closing \
+	"I12 a closed root is freed when it has gone" closed_are_freed \
 	"I9 unload fails while a file is open, and works afterwards" open_file \
 	"I9 unload fails while a root is being destroyed" destroy_in_progress \
 	"the files work as soon as they exist" used_while_loading
