@@ -4,7 +4,7 @@
 //! in between.
 //!
 //! - The file `grace_period` delays RCU callbacks: a reader keeps a grace period from ending.
-//! - The file `workqueue` delays work items: it blocks the workqueue of the protocol.
+//! - The file `workqueue` delays work items: it blocks the workqueues of the protocol.
 //! - The context in which objects are allocated and freed is an argument of the file `objects`.
 
 use super::Control;

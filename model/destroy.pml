@@ -30,18 +30,31 @@ inline next_listed(c)
 #define OF_CHILDREN (CB_CALLED(0) | CB_CALLED(1) | CB_CALLED(NC - 1) | \
 	(was_closing -> 0 : CB_KILL(1) | CB_KILL(NC - 1)))
 
+/* Queues::flush */
+inline flush()
+{
+#ifndef MUTANT_creations_not_flushed
+	flush_workqueue(CREATIONS);
+#endif
+#ifndef MUTANT_works_not_flushed
+	flush_workqueue(WORKS)
+#else
+	skip
+#endif
+}
+
 /* Dying::drain */
 inline drain(c)
 {
 #ifdef MUTANT_flush_before_barrier
-	flush_workqueue();
+	flush();
 	rcu_barrier();
 #else
 #ifndef MUTANT_no_rcu_barrier
 	rcu_barrier();
 #endif
 #ifndef MUTANT_b1_no_flush
-	flush_workqueue();
+	flush();
 #endif
 #endif
 #if !defined(MUTANT_b3_no_kill_barrier) && !defined(MUTANT_no_second_barrier)
@@ -216,7 +229,7 @@ inline quiesce()
 	rcu_barrier();
 #endif
 #ifndef MUTANT_quiesce_no_flush
-	flush_workqueue();
+	flush();
 #endif
 #ifndef MUTANT_quiesce_no_synchronize
 	synchronize_rcu()

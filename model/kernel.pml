@@ -120,13 +120,15 @@ inline synchronize_rcu()
 }
 
 /*
- * ---- The workqueue: an item runs in one worker at a time, and may be queued while it runs. The two
- * items of a child are different ones, so they may run at once. ----
+ * ---- The workqueues: an item runs in one worker at a time, and may be queued while it runs. The two
+ * items of a child are different ones, so they may run at once. Creations have a queue of their own. ----
  */
 #define WORK_DEACTIVATE(c) (1 << (c))
 #define WORK_SHUTDOWN(c)   (1 << (NC + (c)))
 #define WORK_CREATE(g)     (1 << (2 * NC + (g)))
 #define WORK_ANY(c)        (WORK_DEACTIVATE(c) | WORK_SHUTDOWN(c))
+#define CREATIONS          (WORK_CREATE(1) | WORK_CREATE(NG))
+#define WORKS              (~CREATIONS)
 short queued, worked;		/* pending; running */
 short flush_queued, flush_worked;	/* of these, those that flush_workqueue() waits for */
 
@@ -143,10 +145,10 @@ inline call_rcu(cb, c)
 }
 
 /* Waits for what is queued or running now, not for what is queued meanwhile. */
-inline flush_workqueue()
+inline flush_workqueue(queue)
 {
-	atomic { MAY_SLEEP; flush_queued = queued; flush_worked = worked;
-		printf("note %d flush_workqueue() waits for %d\n", _pid, queued | worked);
+	atomic { MAY_SLEEP; flush_queued = queued & (queue); flush_worked = worked & (queue);
+		printf("note %d flush_workqueue() waits for %d\n", _pid, flush_queued | flush_worked);
 		flush_queued == 0 && flush_worked == 0 }
 }
 

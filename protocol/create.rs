@@ -94,7 +94,7 @@ fn queue(request: Pin<KBox<Request>>) -> bool {
         Some(admission) => {
             request.trace(Event::child_request);
             root.stats.requests.count();
-            admission.queue(request);
+            admission.queue_creation(request);
             true
         }
         None => {

@@ -157,12 +157,12 @@ impl<'a, C> Admission<'a, C> {
         self.inside
     }
 
-    /// `queue_work()`.
-    pub(super) fn queue<W, const ID: u64>(self, work: W) -> W::EnqueueOutput
+    /// `queue_work()`, on the queue of the creations.
+    pub(super) fn queue_creation<W, const ID: u64>(self, work: W) -> W::EnqueueOutput
     where
         W: RawWorkItem<ID> + Send + 'static,
     {
-        self.queues.enqueue(work)
+        self.queues.enqueue_creation(work)
     }
 
     /// `call_rcu()`. Gives the child back where its `rcu_head` is in use.

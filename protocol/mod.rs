@@ -34,8 +34,9 @@
 //!
 //! 1. `rcu_barrier()`: every callback has run, those of deactivations and of releases. A callback
 //!    queues work without asking for admission: it was admitted when it was queued, and
-//! 2. `flush_workqueue()` waits for that work. It can call `percpu_ref_kill()`, and creations that
-//!    were admitted end here. Work queues no callback of ours: the flag is set.
+//! 2. `flush_workqueue()`, for the queue of the creations and for that of all other works, waits for
+//!    that work and for creations that were admitted. Both can call `percpu_ref_kill()`. Work queues no
+//!    callback of ours, as the flag is set, and no work.
 //! 3. `rcu_barrier()`: `percpu_ref_kill()` itself queues a callback, after which the count is exact
 //!    and may reach zero at once; the release that follows finds the flag and queues nothing.
 //!
@@ -263,7 +264,7 @@ impl Kmemcg {
         self.groups.for_each(f);
     }
 
-    /// Blocks the workqueue until the value is dropped: works are queued, but do not run. A test knob.
+    /// Blocks the workqueues until the value is dropped: works are queued, but do not run. A test knob.
     /// Context: may sleep; waits for the works that run now.
     ///
     /// # Errors

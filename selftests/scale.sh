@@ -140,7 +140,32 @@ count_between() {
 	await event "child_free: .* child=$child"
 }
 
+# A group gets its child although 100 shutdowns were queued before.
+created_among_shutdowns() {
+	new_root
+	hundred
+	for i in $(seq 100); do put groups offline "g$i"; done
+	await counted_now r now_killed 100
+	await_exact_counts
+	new_group late
+	block
+	for i in $(seq 100); do put objects free "h$i" $hardirq; done
+	await counted_now r now_released 100
+	put objects alloc late r late
+	event "child_request: .* group=$group .*" || fail "no request"
+	unblock
+	await event "child_create: .* group=$group .*"
+	await shut_down 100
+	before=$(sed -n "/ child_create: .* group=$group /q; / child_free: /p" "$trace/trace" | wc -l)
+	say "$before of 100 caches were destroyed before"
+	[ "$before" -le 50 ] || fail "the creation has waited for $before of 100 shutdowns"
+	put objects free late
+	destroy r
+}
+counted_now() { stat_of "$1" "$2"; [ "$value" = "$3" ]; }
+
 tests "I4 10,000 objects outlive their group, and the last free destroys the cache" reparenting \
 	"I6 after EBUSY with 100 children everything is released and nothing is left" busy_and_back \
+	"I11 a creation does not wait for 100 shutdowns" created_among_shutdowns \
 	"I2 the counters add up, and agree with the trace" adds_up \
 	"I2 objects are counted correctly while a kill waits for its grace period" count_between

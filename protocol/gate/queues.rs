@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The workqueue and the RCU callbacks of this module.
+//! The workqueues and the RCU callbacks of this module.
 //!
 //! What queues is visible to the gate only: everything else needs an
 //! [`Admission`](super::Admission).
@@ -24,12 +24,18 @@ use kernel::{
     workqueue::RawWorkItem,
 };
 
-/// How many works run at once.
+/// How many deactivations and shutdowns run at once.
 const MAX_ACTIVE: u32 = 16;
 
-/// The workqueue and the RCU callbacks of this module, shared by all roots.
+/// How many creations run at once. Each holds `slab_mutex` for most of its time.
+const MAX_CREATIONS: u32 = 4;
+
+/// The workqueues and the RCU callbacks of this module, shared by all roots.
 pub(in crate::protocol) struct Queues {
+    /// Deactivations and shutdowns.
     works: OwnedQueue,
+    /// On a queue of their own: a group would wait for its child as long as there are shutdowns.
+    creations: OwnedQueue,
     callbacks: Callbacks,
     blocked: AtomicFlag,
     /// One member for each [`QueuesRef`].
@@ -42,6 +48,11 @@ impl Queues {
             works: OwnedQueue::new(
                 c"rust_kmemcg",
                 Options::unbound().mem_reclaim().max_active(MAX_ACTIVE),
+                module,
+            )?,
+            creations: OwnedQueue::new(
+                c"rust_kmemcg_create",
+                Options::unbound().mem_reclaim().max_active(MAX_CREATIONS),
                 module,
             )?,
             callbacks: Callbacks::new(module),
@@ -81,9 +92,18 @@ impl Queues {
         self.callbacks.barrier();
     }
 
-    /// Waits for the works that are queued now. Context: may sleep.
+    /// Waits for the works of both queues that are queued now. None queues another one. Context: may sleep.
     pub(super) fn flush(&self) {
+        self.creations.flush();
         self.works.flush();
+    }
+
+    #[inline]
+    pub(super) fn enqueue_creation<W, const ID: u64>(&self, work: W) -> W::EnqueueOutput
+    where
+        W: RawWorkItem<ID> + Send + 'static,
+    {
+        self.creations.enqueue(work)
     }
 
     #[inline]
@@ -111,7 +131,7 @@ impl Queues {
     }
 }
 
-/// A reference on the [`Queues`]. Dropping it never destroys the workqueue: whoever made the queues
+/// A reference on the [`Queues`]. Dropping it never destroys the workqueues: whoever made the queues
 /// waits until there is no such reference. Context of the drop: any.
 ///
 /// The fields are dropped in this order.
@@ -128,31 +148,38 @@ impl Deref for QueuesRef {
     }
 }
 
-/// While it lives, the workqueue starts no work. (On a machine with several memory nodes that holds
+/// While it lives, neither workqueue starts a work. (On a machine with several memory nodes that holds
 /// for one of them: each runs one work at the least.) A test knob.
 pub struct WorkqueueBlock {
     queues: QueuesRef,
     end: Arc<Completion>,
 }
 
+/// Makes a queue run one work at a time, and queues one that ends when `end` says so. Returns when it runs.
+fn block(queue: &OwnedQueue, end: &Arc<Completion>) -> Result {
+    let begin = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
+    let (running, until) = (begin.clone(), end.clone());
+    queue.set_max_active(1)?;
+    queue.try_spawn(GFP_KERNEL, move || {
+        running.complete_all();
+        until.wait_for_completion();
+    })?;
+    begin.wait_for_completion();
+    Ok(())
+}
+
 impl WorkqueueBlock {
     pub(in crate::protocol) fn new(queues: &Arc<Queues>) -> Result<Self> {
         let queues = queues.get();
-        let begin = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
         let end = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
-        let (running, until) = (begin.clone(), end.clone());
         if queues.blocked.xchg(true, Full) {
             return Err(EBUSY);
         }
         // From here the drop undoes what was done.
-        let block = Self { queues, end };
-        block.queues.works.set_max_active(1)?;
-        block.queues.works.try_spawn(GFP_KERNEL, move || {
-            running.complete_all();
-            until.wait_for_completion();
-        })?;
-        begin.wait_for_completion();
-        Ok(block)
+        let this = Self { queues, end };
+        block(&this.queues.works, &this.end)?;
+        block(&this.queues.creations, &this.end)?;
+        Ok(this)
     }
 }
 
@@ -161,6 +188,7 @@ impl Drop for WorkqueueBlock {
         self.end.complete_all();
         // Fails for an ordered queue only.
         let _ = self.queues.works.set_max_active(MAX_ACTIVE);
+        let _ = self.queues.creations.set_max_active(MAX_CREATIONS);
         self.queues.blocked.store(false, Release);
     }
 }
