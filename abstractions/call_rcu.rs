@@ -262,7 +262,9 @@ impl Callbacks {
             // SAFETY: The head is not queued, as we set the flag, and stays until the callback,
             // says the caller. So does its code: the anchor was not closed when we looked, and its
             // drop waits first for us, who are a reader, then for the callback.
-            unsafe { helpers::rust_kmemcg_call_rcu_hurry(head.head.get(), Some(callback::<T, ID>)) };
+            unsafe {
+                helpers::rust_kmemcg_call_rcu_hurry(head.head.get(), Some(callback::<T, ID>))
+            };
         }
         drop(guard);
         queued

@@ -92,7 +92,7 @@ struct Node<T: Send + Sync + 'static> {
 ///
 /// # Invariants
 ///
-/// There is an [`Inner`] until the drop.
+/// There is an `Inner` until the drop.
 pub struct Folder<T: Send + Sync + 'static>(ManuallyDrop<Pin<KBox<Inner<T>>>>);
 
 /// # Invariants

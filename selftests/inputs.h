@@ -8,9 +8,9 @@
 #include "model.h"
 
 static const char *const verbs[] = {
-	"create", "destroy", "offline", "alloc", "free", "async", "uncounted", "account", "current", "/",
-	"/x", "task", "softirq", "hardirq", "-", "0", "1", "8", "64", "4096", "1048577", "-1",
-	"99999999999999999999",
+	"create", "destroy", "offline", "alloc", "free", "async", "uncounted", "account",
+	"current", "/", "/x", "task", "softirq", "hardirq", "-", "0", "1", "8", "64",
+	"4096", "1048577", "-1", "99999999999999999999",
 };
 
 /* A word of some command. */

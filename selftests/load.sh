@@ -151,7 +151,7 @@ closing() {
 # large_objects: $objects is the number of large objects in use in the whole kernel.
 large_objects() {
 	objects=0
-	for cache in $slab/kmalloc*-[248]k; do
+	for cache in "$slab"/kmalloc*-[248]k; do
 		[ ! -L "$cache" ] || continue
 		echo 1 >"$cache/shrink"
 		read -r number _ <"$cache/objects"
@@ -166,11 +166,13 @@ closed_are_freed() {
 	before=$objects
 	for i in $(seq 100); do put roots destroy "r$i" async; done
 	await has_events 100 "root_destroy: .*"
-	has_dropped() {
-		large_objects
-		[ $((before - objects)) -ge 80 ]
-	}
-	await has_dropped
+	await have_dropped "$before"
+}
+
+# have_dropped BEFORE: are 80 large objects fewer in use?
+have_dropped() {
+	large_objects
+	[ $(($1 - objects)) -ge 80 ]
 }
 
 open_file() {
