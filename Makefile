@@ -39,19 +39,19 @@ report:
 	@scripts/doc/report $(kernel) $(if $(TORTURE_S),--torture $(TORTURE_S)) $(if $(TRACE),--trace $(TRACE))
 
 mutants:
-	@scripts/test/mutants --kdir "$$(scripts/kernel/kernel $(kernel))" $(MUTANTS)
+	@kdir=$$(scripts/kernel/kernel $(kernel)) && scripts/test/mutants --kdir "$$kdir" $(MUTANTS)
 
 model:
 	@scripts/model $(if $(QUICK),--quick) $(if $(EXPLAIN),--explain $(EXPLAIN))
 
 lint:
-	@scripts/test/lint --kdir "$$(scripts/kernel/kernel $(kernel))" $(if $(FIX),--fix)
+	@kdir=$$(scripts/kernel/kernel $(kernel)) && scripts/test/lint --kdir "$$kdir" $(if $(FIX),--fix)
 
 doc:
-	@scripts/doc/doc --kdir "$$(scripts/kernel/kernel $(kernel))" $(if $(PRIVATE),--private)
+	@kdir=$$(scripts/kernel/kernel $(kernel)) && scripts/doc/doc --kdir "$$kdir" $(if $(PRIVATE),--private)
 
 rust-analyzer:
-	@scripts/build/rust-analyzer --kdir "$$(scripts/kernel/kernel $(kernel))"
+	@kdir=$$(scripts/kernel/kernel $(kernel)) && scripts/build/rust-analyzer --kdir "$$kdir"
 
 matrix:
 	@scripts/test/matrix
@@ -84,7 +84,7 @@ make matrix     build, load and test on every series of Rust-enabled kernels in 
 make upstream   make patches for the kernel tree from the abstractions, and test them there
 make clean      remove what "make" has built here
 
-VERSION=7.3.4 and KERNEL=cloud-amd64 choose the kernel; others are amd64, rt, debug and uml.
+VERSION=7.3.4 and KERNEL=cloud-amd64 choose the kernel; others are amd64, rt, debug, uml and kcsan.
 scripts/kernel/kernel --list describes them, scripts/stock-kernel --list lists the versions.
 Downloads and builds are kept in $$KMEMCG_CACHE, by default ~/.cache/rust-kmemcg, which may be
 deleted at any time.

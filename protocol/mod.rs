@@ -8,7 +8,12 @@
 //! worker makes it when the group allocates for the first time. When the group goes offline, the
 //! child is *deactivated*: it serves no allocation any more. When its last object is freed, it is
 //! *released*, and then *shut down*: only then `kmem_cache_destroy()` runs. Nobody waits for any
-//! of this, and nothing sleeps where it must not:
+//! of this, and nothing sleeps where it must not.
+//!
+//! The *lookup* leads from a group to its child under RCU; to *publish* a child is to put it there. The
+//! *count* of a child is its `percpu_ref`, on which each of its objects has a reference. A root is
+//! *destroyed* by a caller who waits, which fails while objects live, or by a *close*: an asynchronous
+//! destroy, after which the root serves nothing new and goes after its last object.
 //!
 //! ```text
 //!  group offline      any context    out of the lookup, call_rcu()
@@ -28,12 +33,12 @@
 //!
 //! A root can be destroyed at any moment of that. Each root has a *gate*: an irq-safe spinlock with
 //! a *dying* flag in it (a [`Phase`]). Nothing is begun for a child (`call_rcu()` for a deactivation or a
-//! shutdown, `queue_work()` for a creation) but while the gate is held and the flag is clear; the destroyer
-//! sets the flag under the gate. Then it waits for what had been admitted before, in three steps, because
-//! that may still move on:
+//! shutdown, `queue_work()` for a creation) except while the gate is held and the flag is clear; the
+//! destroyer sets the flag under the gate. Then it waits for what had been admitted before, in three steps,
+//! because each may lead to the next:
 //!
 //! 1. `rcu_barrier()`: every callback has run, those of deactivations and of releases. A callback
-//!    queues work without asking for admission: it was admitted when it was queued, and
+//!    queues work without asking for admission, as it was admitted when it was queued.
 //! 2. `flush_workqueue()`, for the queue of the creations and for that of all other works, waits for
 //!    that work and for creations that were admitted. Both can call `percpu_ref_kill()`. Work queues no
 //!    callback of ours, as the flag is set, and no work.
@@ -52,7 +57,7 @@
 //!
 //! The types say so. The gate gives out an `Admission` that borrows the lock's guard and
 //! is the only way to queue anything for a child; "check, unlock, queue" does not compile. And
-//! destruction is a chain of types, `Dying` to `Drained` to gone (or handed back):
+//! destruction is a chain of the types of `destroy.rs`, `Dying` to `Drained` to gone (or handed back):
 //! another order does not compile.
 //!
 //! What the flag has deferred is not lost: the child's [`Stage`] says how far it had come. If the
@@ -66,8 +71,8 @@
 //!
 //! # Locks
 //!
-//! The lock of the tree of groups (`group.rs`), then one gate. No other lock of this module is taken under either; both
-//! may be taken in any context.
+//! The lock of the tree of groups (`group.rs`), then one gate. No other lock of this module is taken under
+//! either; both may be taken in any context.
 
 // From the bottom to the top: "make lint" holds the files against this order.
 // States, and the one table of the steps between them.

@@ -246,7 +246,7 @@ fn check<S: Copy + PartialEq + fmt::Display>(
             && step
                 .is_none_or(|(from, to)| row.from.contains(&End::At(from)) && row.to == End::At(to))
     };
-    // Both are spinlocks that disable interrupts, but on PREEMPT_RT.
+    // Both are spinlocks that disable interrupts, except on PREEMPT_RT.
     let is_held =
         held == [Held::nothing] || cfg!(CONFIG_PREEMPT_RT) || !context::interrupts_enabled();
     if is_held && rows.iter().any(fits) {

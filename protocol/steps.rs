@@ -219,7 +219,7 @@ impl RcuCallback<SHUTDOWN> for Child {
     fn run(this: Released<Self>, cx: InCallback<'_>) {
         let root = this.root().clone();
         let queued = root.gate.queue_from_callback::<_, SHUTDOWN>(this, cx);
-        // A child is released once, unless it is brought back, which no callback of it survives.
+        // A child that was brought back may be released again, but no earlier callback of it is pending then.
         kernel::warn_on!(queued.is_err());
     }
 }
@@ -245,7 +245,7 @@ pub(super) fn shut_down(child: Arc<Child>) {
     let listed = gate.unlink(child.number());
     child.step(Event::child_shutdown, Stage::Shutdown, &mut gate);
     drop(gate);
-    // Waits for the readers of the lookup.
+    // What was in the slot, or is stashed, waits for the readers of the lookup.
     drop(published.map(Retired::into_arc));
     drop(stashed.map(Retired::into_arc));
     drop(listed);

@@ -66,7 +66,7 @@ show_progress() {
 }
 
 end_progress() {
-    kill "$ticker"
+    kill "$ticker" 2>/dev/null || :
     wait "$ticker" 2>/dev/null || :
     ticker=
     [[ ! -t 2 ]] || printf '\r\e[K' >&2
