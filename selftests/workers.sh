@@ -64,7 +64,8 @@ adds_up() {
 		lost=$(grep -E '^(overrun|commit overrun|dropped events): [1-9]' "$file")
 		[ -z "$lost" ] || fail "events were lost: $lost"
 	done
-	not any_cache || fail "a cache is left"
+	# The end of a closing root does not wait for a creation, which finds that it came too late.
+	await not any_cache
 	events "root_create: .*"
 	roots=$count
 	events "child_create: .*"
