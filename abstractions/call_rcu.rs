@@ -254,14 +254,14 @@ impl Callbacks {
     /// `raw` is alive and stays where it is, and if this returns true, it is for the callback to
     /// take back as a `T::Pointer`.
     unsafe fn queue<T: RcuCallback<ID>, const ID: u64>(&self, raw: *const T) -> bool {
-        // SAFETY: Alive, says the caller.
+        // SAFETY: The caller guarantees that it is alive.
         let head = unsafe { &*raw }.rcu_head();
         let guard = preempt::disable();
         let queued = !self.0.is_closed() && !head.queued.xchg(true, Full);
         if queued {
-            // SAFETY: The head is not queued, as we set the flag, and stays until the callback,
-            // says the caller. So does its code: the anchor was not closed when we looked, and its
-            // drop waits first for us, who are a reader, then for the callback.
+            // SAFETY: The head is not queued, as the flag was clear, and the caller guarantees that it
+            // stays until the callback. The code of the callback stays, too: the anchor was not closed,
+            // and its drop waits first for this read-side section, then for the callback.
             unsafe {
                 helpers::rust_kmemcg_call_rcu_hurry(head.head.get(), Some(callback::<T, ID>))
             };
@@ -272,7 +272,7 @@ impl Callbacks {
 
     /// Waits until every callback that is queued now has run.
     ///
-    /// Does not wait for a grace period where nothing is queued. Stands on `rcu_barrier()`.
+    /// Does not wait for a grace period where nothing is queued. Wraps `rcu_barrier()`.
     /// Context: may sleep.
     pub fn barrier(&self) {
         rcu::rcu_barrier();
@@ -286,7 +286,7 @@ unsafe extern "C" fn callback<T: RcuCallback<ID>, const ID: u64>(
     ptr: *mut bindings::callback_head,
 ) {
     let field: *const RcuHead<T> = Opaque::cast_from(ptr).cast();
-    // SAFETY: `ptr` is that field of an `RcuHead<T>`, says the caller.
+    // SAFETY: The caller guarantees that `ptr` is that field of an `RcuHead<T>`.
     let field = unsafe { field.byte_sub(core::mem::offset_of!(RcuHead<T>, head)) };
     // SAFETY: An `RcuHead<T>` is queued only as the field of a `T`.
     let this = unsafe { T::container(field) };

@@ -142,8 +142,8 @@ impl Cgroup {
         if buffer.is_empty() {
             return Err(EINVAL);
         }
-        // SAFETY: Alive, by the type invariants. `cgroup_path()` writes as many bytes as it is told of,
-        // and at least one: the buffer is not empty.
+        // SAFETY: Alive, by the type invariants. `cgroup_path()` writes no more bytes than the buffer
+        // has, and at least one: it is not empty.
         let length = unsafe {
             helpers::rust_kmemcg_cgroup_path(
                 self.as_ptr(),

@@ -196,13 +196,15 @@ impl Child {
         self.refs.is_exact()
     }
 
-    /// Where the lookup leads to it, while it does.
-    pub(super) fn slot(&self) -> Option<&RcuSlot<Self>> {
+    /// Takes it out of its slot, so that the lookup does not lead to it any more; none where it did not.
+    #[inline]
+    pub(super) fn take_from_slot(&self) -> Option<Retired<Self>> {
         let root = self.root();
-        match self.index {
-            Some(index) => root.slots.get(index).map(|slot| slot.child),
-            None => Some(&root.own),
-        }
+        let slot = match self.index {
+            Some(index) => root.slots.get(index)?.child,
+            None => &root.own,
+        };
+        slot.take_if(self)
     }
 
     pub(super) fn stage(&self, inside: &Inside<Self>) -> Stage {

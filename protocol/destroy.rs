@@ -172,7 +172,7 @@ impl Drained<'_> {
         let mut gate = root.gate.enter();
         // A close may have the last reference on a child for a moment.
         gate.wait(|inside| inside.undestroyed() == 0);
-        root.step(RootEvent::root_destroy, Phase::Destroyed, &mut gate);
+        steps::end_root(root, gate);
         Ok(())
     }
 

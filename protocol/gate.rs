@@ -212,7 +212,7 @@ impl<C> Entered<'_, C> {
         }
     }
 
-    /// Wakes the destroyer, who waits for one of these.
+    /// Wakes a destroyer in [`wait`](Self::wait).
     #[inline]
     pub(super) fn notify(&self) {
         self.gate.changed.notify_all();

@@ -12,7 +12,7 @@
 //!
 //! The *lookup* leads from a group to its child under RCU; to *publish* a child is to put it there. The
 //! *count* of a child is its `percpu_ref`, on which each of its objects has a reference. A root is
-//! *destroyed* by a caller who waits, which fails while objects live, or by a *close*: an asynchronous
+//! *destroyed* while the caller waits, which fails if objects live, or by a *close*: an asynchronous
 //! destroy, after which the root serves nothing new and goes after its last object.
 //!
 //! ```text
@@ -183,17 +183,13 @@ impl Kmemcg {
     /// `EBUSY`: objects live, or somebody else is destroying it; it is as it was before.
     /// `ENOENT`: it was destroyed meanwhile.
     pub fn destroy_root(&self, root: &Arc<Root>) -> Result {
-        destroy::destroy(root)?;
-        self.roots.remove(root);
-        Ok(())
+        destroy::destroy(root)
     }
 
     /// The same without the look at the counts first, as if each object had been allocated right after
     /// it. A test knob: a destroy that fails is begun, and handed back.
     pub fn destroy_root_uncounted(&self, root: &Arc<Root>) -> Result {
-        destroy::destroy_uncounted(root)?;
-        self.roots.remove(root);
-        Ok(())
+        destroy::destroy_uncounted(root)
     }
 
     /// Begins to destroy a root, and returns at once. It serves nothing new, its name is free, and it

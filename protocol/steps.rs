@@ -25,7 +25,7 @@
 //! worker. Until then the child is a [`Released`], which can be queued and does not run a destructor.
 
 use super::{
-    child::{Child, Identity, DEACTIVATION, SHUTDOWN},
+    child::{Child, Identity, Root, DEACTIVATION, SHUTDOWN},
     gate::{Admission, Entered},
     stage::{Event, Phase, RootEvent, Stage}, //
 };
@@ -89,7 +89,7 @@ pub(super) fn give_up(child: &Child) {
 /// tree of groups held.
 pub(super) fn offline(child: &Child, parent: u64) {
     // An inherited child left the lookup when its own group went offline.
-    if let Some(retired) = child.slot().and_then(|slot| slot.take_if(child)) {
+    if let Some(retired) = child.take_from_slot() {
         let mut gate = child.root().gate.enter();
         unpublish(retired, &mut gate);
     }
@@ -239,7 +239,7 @@ pub(super) fn shut_down(child: Arc<Child>) {
     root.groups.unlink(child.number(), || child.owner());
     // A child that a close has killed is still in its slot; what left the slot without a deactivation
     // is stashed.
-    let published = child.slot().and_then(|slot| slot.take_if(&child));
+    let published = child.take_from_slot();
     let mut gate = root.gate.enter();
     let stashed = child.take_stashed(&mut gate);
     let listed = gate.unlink(child.number());
@@ -267,12 +267,16 @@ impl Drop for Identity {
         gate.notify();
         // The last cache ends an asynchronous destroy.
         if gate.phase() == Phase::Closing && gate.undestroyed() == 0 {
-            self.root
-                .step(RootEvent::root_destroy, Phase::Destroyed, &mut gate);
-            drop(gate);
-            self.root.roots.remove(&self.root);
+            end_root(&self.root, gate);
         }
     }
+}
+
+/// No cache of the root is left. Context: may sleep.
+pub(super) fn end_root(root: &Root, mut gate: Entered<'_, Child>) {
+    root.step(RootEvent::root_destroy, Phase::Destroyed, &mut gate);
+    drop(gate);
+    root.roots.remove(root);
 }
 
 // ---- What a destroyer of the root does -----------------------------------------------------------
@@ -363,7 +367,7 @@ pub(super) fn resume(child: &Arc<Child>, gate: &mut Entered<'_, Child>) {
 
 /// A destroy succeeds: the lookup does not lead to the child any more.
 pub(super) fn empty_slot(child: &Child) {
-    if let Some(retired) = child.slot().and_then(|slot| slot.take_if(child)) {
+    if let Some(retired) = child.take_from_slot() {
         Child::stash(retired, &mut child.root().gate.enter());
     }
 }

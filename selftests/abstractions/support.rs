@@ -179,7 +179,7 @@ pub(crate) fn eventually(condition: impl Fn() -> bool) -> bool {
     true
 }
 
-/// Does the condition stay false for a few ticks? Who is right passes always.
+/// Does the condition stay false for a few ticks? Correct code always passes.
 pub(crate) fn stays_false(condition: impl Fn() -> bool) -> bool {
     let begin = Instant::<Monotonic>::now();
     while begin.elapsed() < Delta::from_millis(20) {

@@ -51,7 +51,7 @@ struct Place {
     used: AtomicFlag,
 }
 
-// SAFETY: Who has set `used` has it for himself.
+// SAFETY: Only the test that has set `used` accesses the anchor.
 unsafe impl Sync for Place {}
 
 static PLACE: Place = Place {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! A count owns an `Arc` of its structure from the start, so it is started by one. It is resurrected
-//! only by somebody who has a reference, as it would be released otherwise. A kill is confirmed only
+//! with a guard only: without a reference it could be released meanwhile. A kill is confirmed only
 //! to a type that has the callback.
 
 use kernel::{prelude::*, sync::Arc};
