@@ -7,6 +7,7 @@
 #include <linux/preempt.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
+#include <linux/stop_machine.h>
 #include <linux/tracepoint.h>
 #include <linux/workqueue.h>
 
@@ -147,10 +148,21 @@ __rust_helper bool rust_kmemcg_irqs_disabled(void)
 	return irqs_disabled();
 }
 
-/* A macro where the kernel has no RCU tasks. */
+/* For the task that stop_machine() makes every processor switch to. */
+static inline int nothing(void *unused)
+{
+	return 0;
+}
+
+/*
+ * On a kernel that preempts nobody this is synchronize_rcu(), for which, with
+ * CONFIG_PREEMPT_COUNT, a tick in the midst of such a task is enough.
+ */
 __rust_helper void rust_kmemcg_synchronize_rcu_tasks(void)
 {
 	synchronize_rcu_tasks();
+	if (!IS_ENABLED(CONFIG_PREEMPTION) && IS_ENABLED(CONFIG_PREEMPT_COUNT))
+		stop_machine(nothing, NULL, NULL);
 }
 
 /* Exported only with CONFIG_RCU_LAZY. */

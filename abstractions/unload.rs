@@ -35,9 +35,10 @@
 //! operation, which has a reference on the module; the exit function of the module.
 //!
 //! On a kernel that preempts, step 5 needs `CONFIG_TASKS_RCU`, which tracing, kprobes and BPF select.
-//! Where there is no such kernel option, it is another `synchronize_rcu()`: enough where nobody is
-//! preempted; on a kernel that preempts, the return path is then as unprotected as that of a C module
-//! that calls `complete()` for its exit function.
+//! Without it the return path is as unprotected as that of a C module that calls `complete()` for its
+//! exit function. On a kernel that preempts nobody, step 5 is a wait until every processor has
+//! switched to another task: `synchronize_rcu()`, or `stop_machine()` where `CONFIG_PREEMPT_COUNT` lets
+//! RCU pass over a task that was merely interrupted.
 //!
 //! # What the anchor does not wait for
 //!
