@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Inline functions and macros of the kernel, made callable from Rust. */
 
+#include <linux/idr.h>
 #include <linux/irqflags.h>
 #include <linux/jiffies.h>
 #include <linux/math64.h>
@@ -191,4 +192,9 @@ rust_kmemcg_tracepoint_probe_register_may_exist(struct tracepoint *tp,
 __rust_helper void rust_kmemcg_tracepoint_synchronize_unregister(void)
 {
 	tracepoint_synchronize_unregister();
+}
+
+void rust_kmemcg_ida_init(struct ida *ida)
+{
+	ida_init(ida);
 }

@@ -81,6 +81,7 @@ pub fn read<R>(f: impl FnOnce(&ReadSide) -> R) -> R {
 ///
 /// `ptr` is null or came from [`Arc::into_raw`]; the slot owns that `Arc`, and gives it up only
 /// through a [`Retired`].
+#[repr(transparent)]
 pub struct RcuSlot<T> {
     ptr: Atomic<*mut T>,
 }

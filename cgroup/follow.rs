@@ -12,7 +12,7 @@ use crate::{
         unload,
         workqueue::{Options, OwnedQueue}, //
     },
-    protocol::{Group, Kmemcg, NewGroup, MAX_GROUPS},
+    protocol::{Group, Kmemcg, NewGroup},
 };
 use kernel::{
     alloc::{flags::__GFP_NOWARN, Flags},
@@ -23,6 +23,9 @@ use kernel::{
     },
     workqueue::{impl_has_work, new_work, Work, WorkItem}, //
 };
+
+/// Buckets of the table: 512 KiB while attached. With the largest number of groups 16 share a bucket.
+const BUCKETS: u32 = 1 << 16;
 
 /// The groups of cgroups, by the id of the cgroup.
 ///
@@ -64,7 +67,7 @@ impl Follower {
         Arc::pin_init(
             try_pin_init!(Self {
                 kmemcg: kmemcg.clone(),
-                table <- RcuHash::new(MAX_GROUPS.ilog2(), &callbacks),
+                table <- RcuHash::new(BUCKETS.ilog2(), &callbacks),
                 closed: AtomicFlag::new(false),
                 missed: Atomic::new(0),
                 walks: Atomic::new(0),

@@ -56,6 +56,9 @@ bool rust_kmemcg_in_module(const void *address, const struct module *module);
 
 void rust_kmemcg_synchronize_rcu_tasks(void);
 
+struct ida;
+void rust_kmemcg_ida_init(struct ida *ida);
+
 struct tracepoint;
 int rust_kmemcg_tracepoint_probe_register_may_exist(struct tracepoint *tp,
 						    void *probe, void *data);

@@ -132,7 +132,7 @@ impl Root {
     fn lookup(&self, whose: &impl FindGroup) -> Option<Guard<Child>> {
         preempt::with(|section| {
             let group = whose.find_group(section)?;
-            let child = self.slots.get(group.index())?.child.load(section)?;
+            let child = self.slots.load(group.index(), section)?;
             PercpuRef::tryget_percpu(child, section)
         })
     }
@@ -144,8 +144,7 @@ impl Root {
         let mut childless = None;
         let (reference, is_own) = rcu_slot::read(|reader| {
             if let Some(group) = whose.find_group(reader) {
-                let slot = self.slots.get(group.index());
-                match slot.and_then(|slot| slot.child.load(reader)) {
+                match self.slots.load(group.index(), reader) {
                     Some(child) => {
                         if let Some(reference) = PercpuRef::tryget_live(child) {
                             return Ok((reference, false));

@@ -10,7 +10,7 @@
 use super::{
     gate::{Gate, Inside, QueuesRef},
     group,
-    slots::Slots,
+    slots::{Index, Slots},
     stage::{Event, Phase, RootEvent, Stage},
     stats::Stats, //
 };
@@ -85,7 +85,7 @@ pub struct Child {
     shutdown: Work<Child, SHUTDOWN>,
     life: LockedBy<Life, Inside<Child>>,
     /// The index of its group in the lookup.
-    index: Option<u16>,
+    index: Option<Index>,
     identity: Identity,
 }
 
@@ -131,7 +131,7 @@ impl Child {
         root: &Arc<Root>,
         number: u64,
         owner: u64,
-        index: Option<u16>,
+        index: Option<Index>,
         name: &CStr,
     ) -> Result<Arc<Self>> {
         let cache = RawCache::new(name, root.layout, root.options.no_merge())?;

@@ -7,13 +7,12 @@
 //! their objects live.
 
 use super::{
-    slots::MAX_GROUPS,
+    slots::{Index, Indices},
     stage::{GroupEvent, Online}, //
 };
 use core::{mem::MaybeUninit, ops::Deref};
 use kernel::{
     alloc::Flags,
-    id_pool::IdPool,
     prelude::*,
     rbtree::{RBTree, RBTreeNode, RBTreeNodeReservation},
     str::CStr,
@@ -23,7 +22,8 @@ use kernel::{
         Arc,
         SpinLockIrq,
         UniqueArc, //
-    }, //
+    },
+    types::ScopeGuard, //
 };
 
 /// How many groups one section of the tree's lock visits.
@@ -38,7 +38,7 @@ const TOP: u64 = 0;
 /// reference on it is dropped: no child has one.
 pub struct Group<C> {
     number: u64,
-    index: u16,
+    index: Index,
     cookie: u64,
     name: Name,
     parent: u64,
@@ -85,6 +85,7 @@ impl Deref for Name {
 pub struct NewGroup<C> {
     name: Name,
     cookie: u64,
+    flags: Flags,
     memory: UniqueArc<MaybeUninit<Group<C>>>,
     node: RBTreeNodeReservation<u64, Node<C>>,
 }
@@ -99,6 +100,7 @@ impl<C> NewGroup<C> {
         Ok(Self {
             name: Name::new(name, flags)?,
             cookie,
+            flags,
             memory: UniqueArc::new_uninit(flags)?,
             node: RBTreeNodeReservation::new(flags)?,
         })
@@ -138,18 +140,14 @@ impl<C> Group<C> {
 
     /// Its index in the lookup: free again when the group is freed.
     #[inline]
-    pub(super) fn index(&self) -> u16 {
+    pub(super) fn index(&self) -> Index {
         self.index
     }
 }
 
 impl<C> Drop for Group<C> {
     fn drop(&mut self) {
-        self.groups
-            .tree
-            .lock()
-            .indices
-            .release_id(self.index.into());
+        self.groups.indices.free(self.index);
         GroupEvent::group_free.trace(None, self.number, self.parent, &self.name);
     }
 }
@@ -179,7 +177,6 @@ impl<C> Node<C> {
 
 struct Tree<C> {
     nodes: RBTree<u64, Node<C>>,
-    indices: IdPool,
     next: u64,
 }
 
@@ -194,27 +191,30 @@ impl<C> Tree<C> {
 #[pin_data]
 pub(super) struct Groups<C> {
     #[pin]
+    pub(super) indices: Indices,
+    #[pin]
     tree: SpinLockIrq<Tree<C>>,
 }
 
 impl<C> Groups<C> {
     pub(super) fn new() -> Result<Arc<Self>> {
-        let indices = IdPool::with_capacity(MAX_GROUPS, GFP_KERNEL)?;
         let top = RBTreeNode::new(TOP, Node::new(None, TOP), GFP_KERNEL)?;
         let mut nodes = RBTree::new();
         nodes.insert(top);
         let tree = Tree {
             nodes,
-            indices,
             next: TOP + 1,
         };
         Arc::pin_init(
-            pin_init!(Self { tree <- new_spinlock_irq!(tree, "rust_kmemcg::tree") }),
+            pin_init!(Self {
+                indices <- Indices::new(),
+                tree <- new_spinlock_irq!(tree, "rust_kmemcg::tree"),
+            }),
             GFP_KERNEL,
         )
     }
 
-    /// Puts a group in the tree. Context: any.
+    /// Puts a group in the tree. Context: as the flags of `new` say.
     pub(super) fn add(
         self: &Arc<Self>,
         new: NewGroup<C>,
@@ -223,6 +223,7 @@ impl<C> Groups<C> {
         let NewGroup {
             name,
             cookie,
+            flags,
             memory,
             node,
         } = new;
@@ -231,6 +232,8 @@ impl<C> Groups<C> {
             Some(parent) => parent.number,
             None => TOP,
         };
+        let index = self.indices.alloc(flags)?;
+        let unused = ScopeGuard::new(|| self.indices.free(index));
 
         let mut tree = self.tree.lock();
         // Groups with a cookie need no unique name; the caller guarantees that the cookie is unique.
@@ -238,14 +241,7 @@ impl<C> Groups<C> {
             return Err(EEXIST);
         }
         tree.nodes.get_mut(&parent).ok_or(ENOENT)?.subgroups += 1;
-        let Some(index) = tree.indices.find_unused_id(0) else {
-            if let Some(node) = tree.nodes.get_mut(&parent) {
-                node.subgroups -= 1;
-            }
-            return Err(ENOSPC);
-        };
-        // There are no more than `MAX_GROUPS`.
-        let index = index.acquire() as u16;
+        unused.dismiss();
         let number = tree.next;
         tree.next += 1;
         let group: Arc<Group<C>> = memory

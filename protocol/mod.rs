@@ -217,7 +217,7 @@ impl Kmemcg {
     /// # Errors
     ///
     /// `EEXIST`: the name is in use. `ENOENT`: the parent is offline. `ENOSPC`: there are
-    /// 65,536 groups. `ENOMEM`.
+    /// 1,048,576 groups. `ENOMEM`.
     pub fn create_group(&self, name: &str, parent: Option<&Group>) -> Result<Arc<Group>> {
         self.add_group(NewGroup::new(name.as_bytes(), 0, GFP_KERNEL)?, parent)
     }
@@ -226,6 +226,22 @@ impl Kmemcg {
     /// group with a cookie may have the name of another.
     pub fn add_group(&self, new: NewGroup, parent: Option<&Group>) -> Result<Arc<Group>> {
         self.groups.add(new, parent)
+    }
+
+    /// Can another group be made? A snapshot: no after [`add_group`](Self::add_group) has failed with
+    /// `ENOSPC`, until a group is freed. Context: any.
+    pub fn has_room_for_group(&self) -> bool {
+        self.groups.indices.has_room()
+    }
+
+    /// How many groups there may be.
+    pub fn group_limit(&self) -> usize {
+        self.groups.indices.limit()
+    }
+
+    /// Changes how many groups there may be, up to [`MAX_GROUPS`]. Those that are more already stay.
+    pub fn set_group_limit(&self, groups: usize) {
+        self.groups.indices.set_limit(groups);
     }
 
     /// The online group of that name.

@@ -1,32 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The lookup of a root: a slot for each group's child, by the index of the group.
+//! The lookup of a root, a slot for each group's child; and the indices of groups in it.
 
 use crate::abstractions::{
-    once_box::OnceBox,
-    rcu_slot::RcuSlot, //
+    ida::Ida,
+    rcu_array::{self, Place, RcuArray},
+    rcu_slot::{RcuSlot, Reader}, //
 };
 use kernel::{
     alloc::Flags,
     prelude::*,
-    sync::atomic::AtomicFlag, //
+    sync::atomic::{Atomic, AtomicFlag, Relaxed}, //
 };
 
+pub(super) use crate::abstractions::rcu_array::Index;
+
 /// How many groups there can be, the top of the tree not counted.
-pub const MAX_GROUPS: usize = 1 << 16;
+pub const MAX_GROUPS: usize = rcu_array::LEN;
 
-/// How many slots are allocated together: about a page of them.
-const CHUNK: usize = 256;
-
-/// An array of slots in chunks, which are allocated when they are needed and live as long as the
-/// root. A lookup is two loads, however many groups there are.
+/// A slot for each group's child.
+///
+/// The memory for 256 of them is allocated when one is needed, and lives as long as the root. The smallest index is used
+/// first, so that it follows the number of groups.
 pub(super) struct Slots<T> {
-    chunks: [OnceBox<Chunk<T>>; MAX_GROUPS / CHUNK],
-}
-
-struct Chunk<T> {
-    children: [RcuSlot<T>; CHUNK],
-    requested: [AtomicFlag; CHUNK],
+    array: RcuArray<T>,
 }
 
 /// The place of one group's child.
@@ -36,38 +33,86 @@ pub(super) struct Slot<'a, T> {
     pub(super) requested: &'a AtomicFlag,
 }
 
+impl<'a, T> From<Place<'a, T>> for Slot<'a, T> {
+    fn from(place: Place<'a, T>) -> Self {
+        Self {
+            child: place.entry,
+            requested: place.flag,
+        }
+    }
+}
+
 impl<T> Slots<T> {
     pub(super) fn new() -> impl Init<Self> {
-        init!(Self {
-            chunks <- pin_init::init_array_from_fn(|_| OnceBox::new()),
+        init!(Self { array <- RcuArray::new() })
+    }
+
+    /// The child of a group. Context: any; it can be used until the end of the read-side critical section.
+    #[inline(always)]
+    pub(super) fn load<'a>(&'a self, index: Index, reader: &'a impl Reader) -> Option<&'a T> {
+        self.array.load(index, reader)
+    }
+
+    /// The slot of a group; none where its memory was not allocated yet.
+    pub(super) fn get(&self, index: Index) -> Option<Slot<'_, T>> {
+        self.array.get(index).map(Slot::from)
+    }
+
+    /// The slot of a group; allocates its memory. Context: as `flags` say.
+    pub(super) fn get_or_make(&self, index: Index, flags: Flags) -> Result<Slot<'_, T>> {
+        Ok(self.array.get_or_make(index, flags)?.into())
+    }
+}
+
+/// The indices of all groups.
+#[pin_data]
+pub(super) struct Indices {
+    #[pin]
+    used: Ida,
+    count: Atomic<usize>,
+    limit: Atomic<usize>,
+}
+
+impl Indices {
+    pub(super) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            used <- Ida::new(),
+            count: Atomic::new(0),
+            limit: Atomic::new(MAX_GROUPS),
         })
     }
 
-    /// The slot of a group; none where its chunk was not allocated yet.
-    #[inline]
-    pub(super) fn get(&self, index: u16) -> Option<Slot<'_, T>> {
-        // Neither index can be out of range: a `u16` has no more bits than `MAX_GROUPS` asks for.
-        let index = usize::from(index);
-        let chunk = self.chunks[index / CHUNK].get()?;
-        Some(Slot {
-            child: &chunk.children[index % CHUNK],
-            requested: &chunk.requested[index % CHUNK],
-        })
+    /// Takes an index. Context: as `flags` say.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC`: the limit is reached. `ENOMEM`.
+    pub(super) fn alloc(&self, flags: Flags) -> Result<Index> {
+        let max = self.limit().checked_sub(1).ok_or(ENOSPC)?;
+        let index = self.used.alloc_max(max as u32, flags)?;
+        self.count.add(1, Relaxed);
+        // Not out of range: the limit is at most `MAX_GROUPS`.
+        Index::new(index).ok_or(ENOSPC)
     }
 
-    /// The slot of a group; allocates its chunk. Context: as `flags` say.
-    pub(super) fn get_or_make(&self, index: u16, flags: Flags) -> Result<Slot<'_, T>> {
-        if self.get(index).is_none() {
-            let chunk = KBox::init(
-                init!(Chunk {
-                    children <- pin_init::init_array_from_fn(|_| RcuSlot::new()),
-                    requested <- pin_init::init_array_from_fn(|_| AtomicFlag::new(false)),
-                }),
-                flags,
-            )?;
-            // Another allocation of the same chunk may have come first; then this one is dropped.
-            self.chunks[usize::from(index) / CHUNK].populate(chunk);
-        }
-        self.get(index).ok_or(EAGAIN)
+    /// Gives an index back. Context: any.
+    pub(super) fn free(&self, index: Index) {
+        self.used.free(index.get());
+        self.count.fetch_sub(1, Relaxed);
+    }
+
+    /// Is there an index to be had? A snapshot. Context: any.
+    pub(super) fn has_room(&self) -> bool {
+        self.count.load(Relaxed) < self.limit()
+    }
+
+    /// How many groups there may be.
+    pub(super) fn limit(&self) -> usize {
+        self.limit.load(Relaxed)
+    }
+
+    /// Changes that, up to [`MAX_GROUPS`]. Groups that are more already stay.
+    pub(super) fn set_limit(&self, groups: usize) {
+        self.limit.store(groups.min(MAX_GROUPS), Relaxed);
     }
 }

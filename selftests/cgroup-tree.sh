@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=busybox disable=SC2016,SC2030,SC2031,SC2086
-# Hundreds of cgroups are removed while their objects are alive: none of them stays dying.
+# Hundreds of cgroups are removed while their objects are alive: none of them stays dying. And as many cgroups as do not
+# fit into 16 bits.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=cgroups.sh
@@ -68,6 +69,39 @@ tree() {
 }
 children_at_most() { children_are 500; [ "$count" -le "$1" ]; }
 children_at_least() { children_are 500; [ "$count" -ge "$1" ]; }
+# More than 65,536 cgroups: none is missed, and the last one has a cache of its own.
+many() {
+	[ "$slow" = 1 ] || skip "a kernel with checkers takes too long"
+	# More events than any buffer holds. The next test enables them again.
+	echo 0 >"$trace/events/$module/enable"
+	put roots create r 96
+	make
+	attach
+	# Not by find: the inodes of all files in all cgroups are more than the memory.
+	must cgroups state=attached
+	value followed
+	names=$(seq 500)
+	for i in $(seq 132); do
+		make "$i"
+		(cd "$cgroups/$i" && mkdir $names) || fail "no cgroups in $i"
+		[ $((i % 10)) != 0 ] || { say "made: $((i * 501))"; flush; }
+	done
+	must cgroups state=attached followed=$((value + 132 * 501)) missed=0
+	path 132/500
+	await served_by_child
+	say "served"
+	flush
+	put objects free h
+	for i in $(seq 132); do
+		(cd "$cgroups/$i" && rmdir $names && cd .. && rmdir "$i") || fail "rmdir in $i"
+		[ $((i % 10)) != 0 ] || { say "removed: $((i * 501))"; flush; }
+	done
+}
+served_by_child() {
+	! record objects handle=h || put objects free h
+	put objects alloc h r "$path"
+	record objects handle=h from_children=1
+}
 plain_tree() { tree '' ''; }
 memory_tree() {
 	# shellcheck disable=SC2119
@@ -75,5 +109,6 @@ memory_tree() {
 	tree +memory account
 }
 
-tests "I4 500 cgroups are removed before their objects, and none stays dying" plain_tree \
+tests "66,000 cgroups are groups, with caches of their own" many \
+	"I4 500 cgroups are removed before their objects, and none stays dying" plain_tree \
 	"I4 500 cgroups with charged objects are removed before them, and none stays dying" memory_tree

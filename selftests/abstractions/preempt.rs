@@ -5,7 +5,6 @@
 use crate::{
     abstractions::{
         exec,
-        once_box::OnceBox,
         percpu_ref::*,
         preempt,
         rcu_slot::RcuSlot,
@@ -27,8 +26,6 @@ tests! { "preempt":
     kill_waits_for_the_guard,
     percpu_references_of_live_counts_only,
     percpu_references_race_with_the_kill,
-    once_box_is_filled_once,
-    once_box_is_filled_by_one_of_many,
 }
 
 static DROPS: Counter = Counter::new();
@@ -143,42 +140,6 @@ fn percpu_references_race_with_the_kill() -> Result {
         rcu::rcu_barrier();
         check_eq!(RELEASES.get(), 1);
         check!(session.refs.is_zero());
-    }
-    Ok(())
-}
-
-/// The second box is dropped, the first stays until the place is dropped.
-fn once_box_is_filled_once() -> Result {
-    DROPS.set(0);
-    let place = OnceBox::new();
-    check!(place.get().is_none());
-    check!(place.populate(KBox::new((1, Bell(&DROPS)), GFP_KERNEL)?));
-    check!(!place.populate(KBox::new((2, Bell(&DROPS)), GFP_KERNEL)?));
-    check_eq!(DROPS.get(), 1);
-    check_eq!(place.get().map(|value| value.0), Some(1));
-    drop(place);
-    check_eq!(DROPS.get(), 2);
-    drop(OnceBox::<Bell>::default());
-    check_eq!(DROPS.get(), 2);
-    Ok(())
-}
-
-/// All see the same.
-fn once_box_is_filled_by_one_of_many() -> Result {
-    for _ in 0..50 {
-        let place = Arc::new(OnceBox::<usize>::new(), GFP_KERNEL)?;
-        let winners = Arc::new(Counter::new(), GFP_KERNEL)?;
-        let (shared, count) = (place.clone(), winners.clone());
-        in_parallel(4, move |worker| {
-            let Ok(value) = KBox::new(worker, GFP_KERNEL) else {
-                return;
-            };
-            if shared.populate(value) && shared.get() == Some(&worker) {
-                count.add();
-            }
-        })?;
-        check_eq!(winners.get(), 1);
-        check!(place.get().is_some());
     }
     Ok(())
 }

@@ -33,6 +33,7 @@ mod kmem_cache_scoped;
 mod kmem_cache_typesafe;
 mod percpu_ref;
 mod preempt;
+mod rcu_array;
 mod rcu_hash;
 mod rcu_slot;
 mod tracepoint;
@@ -73,6 +74,7 @@ static TOPICS: &[&[support::Test]] = &[
     preempt::TESTS,
     call_rcu::TESTS,
     rcu_slot::TESTS,
+    rcu_array::TESTS,
     rcu_hash::TESTS,
     workqueue::TESTS,
     exec::TESTS,
