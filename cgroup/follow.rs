@@ -8,7 +8,8 @@ use crate::{
         call_rcu::Callbacks,
         cgroup::{Cgroup, Watch, MAX_PATH},
         rcu_hash::{RcuHash, Reservation},
-        rcu_slot::Reader,
+        rcu_slot::{self, Reader},
+        ticks::Ticks,
         unload,
         workqueue::{Options, OwnedQueue}, //
     },
@@ -18,9 +19,11 @@ use kernel::{
     alloc::{flags::__GFP_NOWARN, Flags},
     prelude::*,
     sync::{
-        atomic::{Acquire, Atomic, AtomicFlag, Relaxed, Release},
-        Arc, ArcBorrow,
+        atomic::{Acquire, Atomic, AtomicFlag, Full, Relaxed, Release},
+        new_condvar, new_mutex, Arc, ArcBorrow, CondVar, CondVarTimeoutResult, Mutex,
     },
+    task::might_sleep,
+    time::{msecs_to_jiffies, Jiffies},
     workqueue::{impl_has_work, new_work, Work, WorkItem}, //
 };
 
@@ -34,8 +37,8 @@ const BUCKETS: u32 = 1 << 16;
 /// - It is created after the tracepoints were registered. `mkdir` adds its group, `rmdir` removes it,
 ///   and `release` finds nothing to remove.
 /// - It was created before. A walk adds the group.
-/// - `mkdir` fails to add the group, for lack of memory or of a group of the parent: it queues `work`,
-///   whose walk adds the group.
+/// - `mkdir` fails to add the group, for lack of memory, of room for another group, or of a group of the
+///   parent. The cgroup is *missed*: `work` walks until none is.
 /// - It is removed while a walk adds its group. Either `rmdir` takes the lock last and removes the group,
 ///   or the walk then finds the cgroup offline and removes the group.
 /// - Its creation fails in the cgroup core after a walk has found it. The core calls neither `mkdir` nor
@@ -50,9 +53,21 @@ pub(super) struct Follower {
     table: RcuHash<Arc<Group>>,
     /// No group is added any more. Set with the lock of `table` held.
     closed: AtomicFlag,
-    missed: Atomic<u64>,
+    /// How many cgroups have no group: those that the last walk could not add, and those that `mkdir`
+    /// could not add since it began. Some may be counted twice until the next walk.
+    missed: Atomic<usize>,
+    /// A missed cgroup was removed: the next walk counts anew.
+    stale: AtomicFlag,
     walks: Atomic<u64>,
-    /// Walks again.
+    /// Locked during a walk; memory for a path.
+    #[pin]
+    walking: Mutex<KVec<u8>>,
+    /// For `rest()`.
+    #[pin]
+    resting: Mutex<()>,
+    #[pin]
+    wake: CondVar,
+    /// Walks again, as long as cgroups are missed.
     #[pin]
     work: Work<Follower>,
     queue: OwnedQueue,
@@ -70,7 +85,11 @@ impl Follower {
                 table <- RcuHash::new(BUCKETS.ilog2(), &callbacks),
                 closed: AtomicFlag::new(false),
                 missed: Atomic::new(0),
+                stale: AtomicFlag::new(false),
                 walks: Atomic::new(0),
+                walking <- new_mutex!(KVec::from_elem(0u8, MAX_PATH, GFP_KERNEL)?, "Follower::walking"),
+                resting <- new_mutex!((), "Follower::resting"),
+                wake <- new_condvar!("Follower::wake"),
                 work <- new_work!("rust_kmemcg::Follower::work"),
                 queue: OwnedQueue::new(c"rust_kmemcg_cgroup", Options::unbound(), module)?,
             }),
@@ -94,6 +113,10 @@ impl Follower {
         let Some(parent) = cgroup.parent() else {
             return Ok(());
         };
+        // Do not allocate what cannot be used.
+        if !self.kmemcg.has_room_for_group() {
+            return Err(ENOSPC);
+        }
         let flags = flags | __GFP_NOWARN;
         let new = NewGroup::new(path.to_bytes(), cgroup.id(), flags)?;
         let entry = Reservation::new(flags)?;
@@ -112,41 +135,111 @@ impl Follower {
         Ok(())
     }
 
-    /// Takes the group of the cgroup with this id offline, if it has one. Context: any.
-    fn remove(&self, id: u64) {
+    /// Takes the group of the cgroup with this id offline, and returns whether it had one. Context: any.
+    fn remove(&self, id: u64) -> bool {
         let mut table = self.table.lock();
         let Some(group) = table.get(id).cloned() else {
-            return;
+            return false;
         };
         table.remove(id);
         drop(table);
         // Fails if teardown() has taken the group offline already.
         let _ = self.kmemcg.offline_group(&group);
+        true
     }
 
-    /// Adds a group for every cgroup that has none. Context: may sleep.
+    /// Has the cgroup with this id a group? Takes no lock. Context: any.
+    fn knows(&self, id: u64) -> bool {
+        rcu_slot::read(|reader| self.find(id, reader).is_some())
+    }
+
+    /// Adds a group for every cgroup that has none, and counts those that cannot be added. Context: may
+    /// sleep.
     ///
     /// # Errors
     ///
-    /// `ENOSPC`: there are too many groups. `ENOMEM`. Groups that were added before the error stay.
+    /// The first one: `ENOSPC`: there are too many groups. `ENOMEM`. Groups that were added stay.
     pub(super) fn walk(&self) -> Result {
+        let mut path = self.walking.lock();
         self.walks.add(1, Relaxed);
-        let mut path = KVec::from_elem(0u8, MAX_PATH, GFP_KERNEL)?;
+        // If mkdir() counts a cgroup from here on, this walk may count it, too.
+        let before = self.missed.load(Acquire);
+        let mut missed = 0;
+        let mut result = Ok(());
         for cgroup in Cgroup::all() {
+            might_sleep();
             if self.closed.load(Acquire) {
                 break;
             }
-            match self.add(&cgroup, cgroup.path(&mut path)?, GFP_KERNEL) {
-                // The parent was removed meanwhile, so this cgroup was, too.
-                Ok(()) | Err(ENOENT) => (),
-                Err(error) => return Err(error),
+            if self.knows(cgroup.id()) {
+                continue;
             }
-            // If it was removed meanwhile, rmdir() may have come before add().
+            let added = match cgroup.path(&mut path) {
+                Ok(path) => self.add(&cgroup, path, GFP_KERNEL),
+                Err(error) => Err(error),
+            };
             if !cgroup.is_online() {
+                // rmdir() may have come before add().
                 self.remove(cgroup.id());
+            } else if let Err(error) = added {
+                missed += 1;
+                // The parent is missed, too, or is being made or removed.
+                if error != ENOENT {
+                    result = result.and(Err(error));
+                }
             }
         }
+        // In this order, so that it is never 0 in between.
+        self.missed.add(missed, Relaxed);
+        self.missed.fetch_sub(before, Full);
+        result
+    }
+
+    /// Walks as [`walk`](Self::walk) does; what that has missed for another reason than its errors is
+    /// added later. Context: may sleep.
+    pub(super) fn first_walk(this: &Arc<Self>) -> Result {
+        this.walk()?;
+        if this.missed.load(Relaxed) > 0 {
+            // Fails if the work is queued already.
+            let _ = this.queue.enqueue(this.clone());
+        }
         Ok(())
+    }
+
+    /// Walks until no cgroup is missed, or the table is closed. Context: worker.
+    ///
+    /// It polls: a group that is freed, a limit that is raised and memory that is freed all make room. While
+    /// there is no room it does not walk. It rests after each walk, so that it needs a ninth of a processor
+    /// at most, however often mkdir() fails.
+    fn walk_until_complete(&self) {
+        let shortest = msecs_to_jiffies(100);
+        while self.missed.load(Acquire) > 0 {
+            let mut rest = shortest;
+            if self.stale.xchg(false, Full) || self.kmemcg.has_room_for_group() {
+                let begin = Ticks::now();
+                // What it could not add it has counted.
+                let _ = self.walk();
+                rest = rest.max(8 * Ticks::now().since(begin).as_raw() as Jiffies);
+            }
+            if !self.rest(rest) {
+                return;
+            }
+        }
+    }
+
+    /// Sleeps until the time is over or the table is closed, and returns whether it is open. Context: may
+    /// sleep.
+    fn rest(&self, time: Jiffies) -> bool {
+        let mut left = time;
+        let mut guard = self.resting.lock();
+        while left > 0 && !self.closed.load(Acquire) {
+            left = match self.wake.wait_interruptible_timeout(&mut guard, left) {
+                CondVarTimeoutResult::Woken { jiffies } => jiffies,
+                // A worker gets no signal.
+                CondVarTimeoutResult::Signal { .. } | CondVarTimeoutResult::Timeout => 0,
+            };
+        }
+        !self.closed.load(Acquire)
     }
 
     /// Closes the table: no group is added from here on. Context: any.
@@ -159,6 +252,9 @@ impl Follower {
     /// are unregistered. Context: may sleep.
     pub(super) fn teardown(&self) {
         self.close();
+        // rest() looks at the table with this locked, and then waits.
+        drop(self.resting.lock());
+        self.wake.notify_all();
         self.kmemcg.offline_with_cookie();
         // A queued walk holds an `Arc` of `self`. If it were the last one, the worker would destroy the
         // queue that it runs on, and wait for itself.
@@ -173,26 +269,21 @@ impl Follower {
             walks: self.walks.load(Relaxed),
         }
     }
-
-    fn count_missed(&self) {
-        self.missed.add(1, Relaxed);
-    }
 }
 
 impl Watch for Follower {
     fn mkdir(this: ArcBorrow<'_, Self>, cgroup: &Cgroup, path: &CStr) {
-        match this.add(cgroup, path, GFP_ATOMIC) {
-            Ok(()) => return,
-            // The first walk has not added the group of the parent yet.
-            Err(ENOENT) => (),
-            Err(_) => this.count_missed(),
+        if this.add(cgroup, path, GFP_ATOMIC).is_err() {
+            this.missed.add(1, Relaxed);
+            // Fails if the work is queued already: it has not looked at `missed` yet.
+            let _ = this.queue.enqueue(Arc::from(this));
         }
-        // Fails if the work is queued already.
-        let _ = this.queue.enqueue(Arc::from(this));
     }
 
     fn rmdir(this: ArcBorrow<'_, Self>, cgroup: &Cgroup) {
-        this.remove(cgroup.id());
+        if !this.remove(cgroup.id()) {
+            this.stale.store(true, Release);
+        }
     }
 
     fn release(this: ArcBorrow<'_, Self>, cgroup: &Cgroup) {
@@ -204,8 +295,6 @@ impl WorkItem for Follower {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
-        if this.walk().is_err() {
-            this.count_missed();
-        }
+        this.walk_until_complete();
     }
 }

@@ -12,7 +12,8 @@
 //! - Tracepoints of the cgroup core report the cgroups that are created and removed. They are called
 //!   with interrupts disabled and with locks held, so that a group is allocated with `GFP_ATOMIC`.
 //! - A walk over all cgroups finds those that existed before the tracepoints were registered.
-//! - If mkdir cannot allocate the group, or finds no group for the parent yet, a worker walks again.
+//! - If mkdir cannot add the group, for lack of memory or room, or finds no group for the parent yet, the
+//!   cgroup is missed. A worker walks again, as soon as there is room, until none is.
 //!
 //! A walk may find a cgroup that is removed before its group was added. The cgroup core first marks
 //! the cgroup offline, and then calls the tracepoint, which takes the lock to remove the group. The
@@ -62,9 +63,9 @@ pub struct Cgroups {
 pub struct Status {
     /// Number of cgroups that are groups.
     pub followed: usize,
-    /// Number of failed attempts to add a group, for lack of memory or because there were too many
-    /// groups. A later walk may have added them.
-    pub missed: u64,
+    /// Number of cgroups that are no groups, for lack of memory or because there are too many groups:
+    /// exact when nothing is created or removed. A walk adds them as soon as there is room.
+    pub missed: usize,
     /// Number of walks over all cgroups.
     pub walks: u64,
 }
@@ -105,7 +106,7 @@ impl Cgroups {
                 return Err(error);
             }
         };
-        follower.walk()?;
+        Follower::first_walk(&follower)?;
         // The slot is empty: only this function fills it, and `attached` is locked.
         self.lookup.publish(follower).map_err(|_| EBUSY)?;
         *attached = Some(attachment);

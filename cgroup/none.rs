@@ -16,8 +16,8 @@ pub struct Cgroups {}
 pub struct Status {
     /// Number of cgroups that are groups.
     pub followed: usize,
-    /// Number of failed attempts to add a group.
-    pub missed: u64,
+    /// Number of cgroups that are no groups.
+    pub missed: usize,
     /// Number of walks over all cgroups.
     pub walks: u64,
 }

@@ -17,10 +17,11 @@ fn show(control: &Control, seq: &SeqFile) {
     match control.cgroups.status() {
         Some(status) => seq_print!(
             seq,
-            "state=attached followed={} missed={} walks={}\n",
+            "state=attached followed={} missed={} walks={} limit={}\n",
             status.followed,
             status.missed,
             status.walks,
+            control.kmemcg.group_limit(),
         ),
         None => seq_print!(seq, "state=detached\n"),
     }

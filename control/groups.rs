@@ -3,13 +3,13 @@
 //! The file `groups`: groups that are created by name, and those of cgroups.
 
 use super::{
-    command::{name, words},
+    command::{name, number, words},
     objects, Control,
 };
-use crate::abstractions::debugfs::File;
+use crate::{abstractions::debugfs::File, protocol::MAX_GROUPS};
 use kernel::{prelude::*, seq_file::SeqFile, seq_print};
 
-/// `create NAME [PARENT]`, `offline NAME`; shows every online group.
+/// `create NAME [PARENT]`, `offline NAME`, `limit NUMBER`; shows every online group.
 pub(super) const FILE: File<Control> = File {
     name: c"groups",
     show: Some(show),
@@ -55,6 +55,11 @@ fn store(control: &Control, command: &str) -> Result {
         (["offline", group, ..], 2) => {
             let group = control.kmemcg.group(name(group)?)?;
             control.kmemcg.offline_group(&group)?;
+        }
+        (["limit", groups, ..], 2) => {
+            control
+                .kmemcg
+                .set_group_limit(number(groups, 0..=MAX_GROUPS)?);
         }
         _ => return Err(EINVAL),
     }

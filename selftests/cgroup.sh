@@ -252,6 +252,77 @@ many_attachments() {
 	not record groups || fail "a group is left"
 }
 
+# Cgroups beyond the limit. Room is made by rmdir, by a group with a name, and by the limit.
+too_many() {
+	make a
+	put groups create named
+	attach
+	room_for 2
+	make b c
+	# A group of the test before may be freed only now.
+	for one in b c; do await is_group $one; done
+	make f f/x g h
+	for one in f f/x g h; do not is_group $one || fail "$one is a group, over the limit"; done
+	await missed 4
+	refused ENOSPC groups create other
+	gone h
+	await missed 3
+	gone b
+	await is_group f
+	await missed 2
+	put groups offline named
+	await is_group f/x
+	await missed 1
+	is_group f
+	value group
+	must groups "name=${path}/x" parent="$value"
+	not is_group g || fail "g is a group, over the limit"
+	put groups limit 1048576
+	await is_group g
+	await missed 0
+	number=$(find /sys/fs/cgroup -mindepth 1 -type d | wc -l)
+	must cgroups followed="$number"
+}
+
+# mkdir beyond the limit must not walk over all cgroups, and what makes room only once or twice.
+many_too_many() {
+	make
+	attach
+	room_for 0
+	walks
+	before=$value
+	make $(seq 300)
+	await missed 300
+	walks
+	[ "$value" = "$before" ] || fail "$((value - before)) walks without room"
+	put groups limit 1048576
+	await missed 0
+	walks
+	[ "$value" -le $((before + 3)) ] || fail "$((value - before)) walks for 300 cgroups"
+	number=$(find /sys/fs/cgroup -mindepth 1 -type d | wc -l)
+	must cgroups followed="$number"
+}
+
+# While cgroups are missed, detaching and unloading do not wait for room.
+detach_missed() {
+	make
+	for i in 1 2 3; do
+		attach
+		room_for 0
+		make x$i
+		await missed 1
+		detach
+		put groups limit 1048576
+	done
+	attach
+	put groups limit 0
+	make y
+	await missed 1
+	rmmod $module || fail "the module cannot be unloaded"
+	load || fail "the module does not load"
+	watch_events
+}
+
 unload_attached() {
 	make a a/b
 	for i in 1 2 3; do
@@ -286,4 +357,7 @@ tests "I4 a cgroup is a group from the attachment or mkdir until rmdir or detach
 	"I4 rmdir does not wait for the workqueue, and the last free may come before its work" rmdir_with_block \
 	"I2 rmdir that races with the last free destroys the cache" rmdir_and_free \
 	"I9 200 times attached and detached under load, no group is left" many_attachments \
+	"a cgroup beyond the limit becomes a group when there is room, whatever made it" too_many \
+	"I10 cgroups beyond the limit are counted without a walk for each" many_too_many \
+	"I9 detaching and unloading do not wait for cgroups beyond the limit" detach_missed \
 	"I9 the module unloads while it is attached and busy" unload_attached

@@ -54,3 +54,18 @@ dying_is() { [ "$(dying)" = "$1" ]; }
 
 # children_are NUMBER: is this the number of children, without those of the roots' own?
 children_are() { count children 'child=[1-9]'; [ "$count" = "$1" ]; }
+
+# room_for NUMBER: limits the groups to so many more than there are.
+room_for() {
+	count groups .
+	put groups limit $((count + $1))
+}
+
+# missed NUMBER: is this the number of cgroups that have no group?
+missed() { record cgroups "missed=$1"; }
+
+# walks: $value is the number of walks.
+walks() {
+	must cgroups state=attached
+	value walks
+}

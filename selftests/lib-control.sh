@@ -82,6 +82,7 @@ errno_of_message() {
 	*"resource busy"*) errno=EBUSY ;;
 	*"Argument list too long"*) errno=E2BIG ;;
 	*"esult"*) errno=ERANGE ;;
+	*"No space"*) errno=ENOSPC ;;
 	*"No such device"*) errno=ENODEV ;;
 	*"Cannot allocate"*) errno=ENOMEM ;;
 	*"not supported"*) errno=EOPNOTSUPP ;;

@@ -210,6 +210,7 @@ reset() {
 	done
 	! record cgroups state=attached || try cgroups detach || return
 	remove_cgroups || return
+	try groups limit 1048576 || return
 	while record groups; do
 		value name
 		try groups offline "$value" || return
