@@ -69,11 +69,12 @@ struct cgroup *rust_kmemcg_cgroup_next(struct cgroup *prev)
 #ifdef CONFIG_MEMCG
 /*
  * The memory cgroup that @cgrp's memory is charged to, with a reference; NULL
- * if nothing is charged.
+ * if nothing is charged, or if the memory controller is in a hierarchy of
+ * version 1: @cgrp has none there, and cgroup_get_e_css() returns the root's.
  */
 struct mem_cgroup *rust_kmemcg_cgroup_memcg(struct cgroup *cgrp)
 {
-	if (mem_cgroup_disabled())
+	if (mem_cgroup_disabled() || !cgroup_subsys_on_dfl(memory_cgrp_subsys))
 		return NULL;
 	return mem_cgroup_from_css(cgroup_get_e_css(cgrp, &memory_cgrp_subsys));
 }

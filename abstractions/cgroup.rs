@@ -156,7 +156,8 @@ impl Cgroup {
     }
 
     /// The memory cgroup that its memory is charged to: its own, or that of the nearest parent which
-    /// has one and is online. `None` if nothing is charged.
+    /// has one and is online. `None` if nothing is charged, or if the memory controller is not in the
+    /// unified hierarchy.
     ///
     /// Wraps `cgroup_get_e_css()`. Context: any.
     pub fn memcg(&self) -> Option<Memcg> {

@@ -137,8 +137,9 @@ impl Cgroups {
     /// cgroup that the group is. Context: any.
     ///
     /// None if the root does not account, if the group is no cgroup, or one that was removed or is
-    /// outside of the cgroup namespace of the current task; and in an interrupt, or while interrupts are
-    /// disabled. The kernel then charges what it charges for any allocation in that context.
+    /// outside of the cgroup namespace of the current task; if the memory controller is in a hierarchy of
+    /// version 1; and in an interrupt, or while interrupts are disabled. The kernel then charges what it
+    /// charges for any allocation in that context.
     pub fn charge_target(root: &Root, group: &Group) -> Option<Memcg> {
         if !root.options().accounts() || group.cookie() == 0 {
             return None;

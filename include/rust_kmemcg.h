@@ -41,8 +41,8 @@ struct kmemcg_group;
  * An object of kmemcg_alloc() is charged to the cgroup that the group is, an object of
  * kmemcg_alloc_current() to the cgroup of the current task. kmemcg_alloc() charges the cgroup
  * of the current task, too, if interrupts are disabled, or if the group is no cgroup, is a
- * cgroup that was removed, or is outside of the cgroup namespace of the task. In an interrupt
- * nothing is charged.
+ * cgroup that was removed, or is outside of the cgroup namespace of the task, or if the memory
+ * controller is in a hierarchy of version 1. In an interrupt nothing is charged.
  */
 #define KMEMCG_ACCOUNT BIT(0)
 

@@ -149,10 +149,37 @@ detached() {
 	put objects free h
 }
 
+# The memory controller is in a hierarchy of version 1, where the groups have no memory cgroup.
+hybrid() {
+	grep -q '^memory	' /proc/cgroups 2>/dev/null || skip "the kernel has no memory controller of version 1 (MEMCG_V1)"
+	memory_v1=$scratch/memory
+	mkdir "$memory_v1"
+	# A controller that the unified hierarchy uses cannot be mounted elsewhere.
+	echo -memory >/sys/fs/cgroup/cgroup.subtree_control
+	await mount -t cgroup -o memory memory "$memory_v1"
+	trap 'rmdir "$memory_v1/payer"; umount "$memory_v1"' EXIT
+	mkdir "$memory_v1/payer"
+	make a
+	attach
+	put roots create paid 1024 account
+	child_for a paid
+	(
+		echo 0 >"$memory_v1/payer/cgroup.procs"
+		me=payer
+		put objects alloc h paid "$path" 1000
+	) || exit 1
+	objects_from h 0 1000
+	await pays_v1 900
+	put objects free h
+	await not pays_v1 300
+}
+pays_v1() { [ $(($(cat "$memory_v1/payer/memory.usage_in_bytes") / 1024)) -ge $1 ]; }
+
 tests "a cgroup is charged for the objects of its processes until they are freed" for_current \
 	"a cgroup is charged for objects that others allocate for it, in every context" for_others \
 	"a cgroup is charged for its first objects, which come from the root's own cache" first_objects \
 	"no cgroup is charged for objects of a root that does not account" without_account \
 	"I4 after rmdir the parent is charged, and the cgroup is freed" reparented \
 	"I6 memory.max: allocations fail with ENOMEM, nothing is lost and no task is killed" limited \
+	"the current cgroup is charged if the memory controller is in a hierarchy of version 1" hybrid \
 	"without an attachment the current cgroup is charged" detached
