@@ -49,6 +49,27 @@ pub fn with<R>(f: impl FnOnce(&Guard) -> R) -> R {
     f(&disable())
 }
 
+/// As [`with`], for a search. Context: any; `f` must not sleep.
+///
+/// Preemption is enabled on each of the two ways out, so that the caller's test of the result costs nothing: `f` has tested
+/// it.
+#[inline(always)]
+pub fn find<R>(f: impl FnOnce(&Guard) -> Option<R>) -> Option<R> {
+    let guard = disable();
+    match f(&guard) {
+        Some(found) => {
+            drop(guard);
+            Some(found)
+        }
+        None => {
+            // No instruction, but without it the compiler makes one of the two ways, and tests the result behind it.
+            core::hint::black_box(());
+            drop(guard);
+            None
+        }
+    }
+}
+
 /// Disables preemption, for callers that do not give the guard away.
 #[inline(always)]
 pub(super) fn disable() -> Guard {

@@ -130,7 +130,7 @@ impl Root {
     /// The child, if it is there and its count is per-CPU, as it is while it serves.
     #[inline(always)]
     fn lookup(&self, whose: &impl FindGroup) -> Option<Guard<Child>> {
-        preempt::with(|section| {
+        preempt::find(|section| {
             let group = whose.find_group(section)?;
             let child = self.slots.load(group.index(), section)?;
             PercpuRef::tryget_percpu(child, section)
