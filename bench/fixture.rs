@@ -58,9 +58,13 @@ impl Fixture {
     }
 
     pub(crate) fn create_group(&self) -> Result<Arc<Group>> {
+        self.create_group_below(None)
+    }
+
+    pub(crate) fn create_group_below(&self, parent: Option<&Group>) -> Result<Arc<Group>> {
         let name = self.name()?;
         self.kmemcg
-            .create_group(name.to_str().map_err(|_| EINVAL)?, None)
+            .create_group(name.to_str().map_err(|_| EINVAL)?, parent)
     }
 
     pub(crate) fn create_groups(&self, count: u32) -> Result<KVVec<Arc<Group>>> {

@@ -4,10 +4,11 @@
 
 use crate::{
     ffi,
-    fixture::{time, wait_until, Fixture},
+    fixture::{min_time_per_loop, time, wait_until, Fixture},
+    protocol::{Group, Root},
     Results,
 };
-use kernel::prelude::*;
+use kernel::{prelude::*, str::CString, sync::Arc};
 
 /// Number of measurements, of which the minimum is the result. With many children the noise of the machine
 /// is a smaller part of it.
@@ -54,6 +55,103 @@ pub(crate) fn offline(fixture: &Fixture, count: u32, results: &mut Results) -> R
     }
     results.add(fmt!("offline.{count}"), least * 1000)?;
     results.add(fmt!("offline_c.{count}"), least_c * 1000)
+}
+
+/// How many groups of [`inherited`] go offline, one after the other. The minimum is the result.
+const LEVELS: usize = 6;
+
+/// How many children each of them has of its own.
+const OWN: usize = 10;
+
+/// Measures the offline of a group with [`OWN`] children, one in each root, that has inherited `count` more.
+///
+/// The groups are below each other: each inherits what the one below had inherited.
+pub(crate) fn inherited(fixture: &Fixture, count: u32, results: &mut Results) -> Result {
+    let mut levels = KVec::new();
+    for _ in 0..LEVELS {
+        let parent = levels.last().map(|group: &Arc<Group>| &**group);
+        levels.push(fixture.create_group_below(parent)?, GFP_KERNEL)?;
+    }
+    let mut roots = KVec::<Arc<Root>>::new();
+    for _ in 0..OWN {
+        let root = fixture.create_root(96)?;
+        fixture.create_children(&root, &levels)?;
+        roots.push(root, GFP_KERNEL)?;
+    }
+
+    let root = fixture.create_root(96)?;
+    let mut objects = KVVec::with_capacity(count as usize, GFP_KERNEL)?;
+    let mut groups = KVVec::with_capacity(count as usize, GFP_KERNEL)?;
+    for _ in 0..count {
+        let parent = levels.last().map(|group| &**group);
+        groups.push(fixture.create_group_below(parent)?, GFP_KERNEL)?;
+    }
+    fixture.create_children(&root, &groups)?;
+    for group in &groups {
+        objects.push(root.alloc(Some(group), GFP_KERNEL)?, GFP_KERNEL)?;
+        fixture.kmemcg.offline_group(group)?;
+    }
+    drop(groups);
+    wait_until(|| objects.iter().all(|object| object.is_exact()))?;
+
+    let mut least = u64::MAX;
+    while let Some(group) = levels.pop() {
+        least = least.min(time(|| fixture.kmemcg.offline_group(&group))?);
+        wait_until(|| roots.iter().all(|root| root.caches() == 1 + levels.len()))?;
+    }
+    drop(objects);
+    wait_until(|| root.caches() == 1)?;
+    roots.push(root, GFP_KERNEL)?;
+    for root in roots.iter() {
+        fixture.kmemcg.destroy_root(root)?;
+    }
+    results.add(fmt!("inherited.{count}"), least * 1000)
+}
+
+/// Measures what is done with groups by their names, and the offline of a group that has a subgroup, with
+/// `count` groups.
+pub(crate) fn names(fixture: &Fixture, count: u32, results: &mut Results) -> Result {
+    /// Groups in a measurement.
+    const LOOPS: u32 = 40;
+    let groups = fixture.create_groups(count)?;
+    let kmemcg = &fixture.kmemcg;
+    let mut names = KVec::new();
+    for i in 0..LOOPS {
+        names.push(CString::try_from_fmt(fmt!("name{i}"))?, GFP_KERNEL)?;
+    }
+    let mut next = groups.iter().cycle();
+    let find = min_time_per_loop(LOOPS, |loops| {
+        for _ in 0..loops {
+            let name = next.next().ok_or(EINVAL)?.name();
+            kmemcg.group(name.to_str().map_err(|_| EINVAL)?)?;
+        }
+        Ok(())
+    })?;
+    let create = min_time_per_loop(LOOPS, |_| {
+        for new in names.iter() {
+            kmemcg.create_group(new.to_str().map_err(|_| EINVAL)?, None)?;
+        }
+        for old in names.iter() {
+            let group = kmemcg.group(old.to_str().map_err(|_| EINVAL)?)?;
+            kmemcg.offline_group(&group)?;
+        }
+        Ok(())
+    })?;
+    let middle = min_time_per_loop(LOOPS, |loops| {
+        for _ in 0..loops {
+            let upper = kmemcg.create_group("upper", None)?;
+            let lower = kmemcg.create_group("lower", Some(&upper))?;
+            kmemcg.offline_group(&upper)?;
+            kmemcg.offline_group(&lower)?;
+        }
+        Ok(())
+    })?;
+    for group in &groups {
+        kmemcg.offline_group(group)?;
+    }
+    results.add(fmt!("find.{count}"), find)?;
+    results.add(fmt!("create.{count}"), create)?;
+    results.add(fmt!("middle.{count}"), middle)
 }
 
 /// Measures the destruction of `count` plain caches one after the other.

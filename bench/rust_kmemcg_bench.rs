@@ -12,6 +12,8 @@
 //! | `cost SIZE` | allocate and free: `handle`, `lookup` (by a group), `current` (the task's cgroup), in bulk |
 //! | `groups N` | `lookup` and the last free with N groups |
 //! | `offline N` | offline of a group with N children |
+//! | `inherited N` | offline of a group with 10 children that has inherited N more |
+//! | `names N` | find, and create, find and offline, a group by its name, and the offline of one with a subgroup, with N groups |
 //! | `destroy N` | N plain caches destroyed one after the other |
 //! | `release N` | N children released, and N plain caches destroyed one after the other |
 //! | `parallel N` | N pairs of allocate and free on one CPU, and on each of two |
@@ -120,6 +122,8 @@ fn run(control: &Control, command: &str) -> Result {
         "cost" => cost::cost(fixture, number, results),
         "groups" => cost::groups(fixture, number, results),
         "offline" => release::offline(fixture, number, results),
+        "inherited" => release::inherited(fixture, number, results),
+        "names" => release::names(fixture, number, results),
         "destroy" => release::destroy(fixture, number, results),
         "release" => release::release(fixture, number, results),
         "parallel" => parallel::parallel(fixture, number, results),
