@@ -19,6 +19,7 @@
 // a `long`. With 64 bits they do not wrap.
 kernel::static_assert!(kernel::ffi::c_ulong::BITS == 64, "the counts need 64 bits");
 
+pub mod any_cstring;
 pub mod call_rcu;
 #[cfg(CONFIG_CGROUPS)]
 pub mod cgroup;
@@ -28,6 +29,7 @@ pub mod exec;
 pub mod gfp;
 pub mod ida;
 pub mod kmem_cache;
+pub mod name_hash;
 pub mod percpu_ref;
 pub mod preempt;
 pub mod rcu_array;

@@ -36,7 +36,7 @@ KMEMCG_CHILD_EVENT(child_create);
 KMEMCG_CHILD_EVENT(child_offline);
 /* The child is out of the lookup; the root is dying: its deactivation is deferred. */
 KMEMCG_CHILD_EVENT(child_defer_offline);
-/* The group went offline: "group" is the new owner of the child. */
+/* Its own group went offline: "group" is the new owner. For a later owner there is no event. */
 KMEMCG_CHILD_EVENT(child_reparent);
 /* The grace period is over: the callback queues the deactivation work. */
 KMEMCG_CHILD_EVENT(child_rcu);

@@ -391,8 +391,8 @@ active proctype rest()
 	assert(I6 || phase != OVER || (!cache[0] && !cache[1] && !cache[NC - 1]));
 	/* The root serves as before. */
 	assert(I6 || phase != LIVE || (slot[0] == 0 && phase_of[0] == P_LIVE));
-	assert(I4 || !owned[1] || online[owner[1]]);
-	assert(I4 || !owned[NC - 1] || online[owner[NC - 1]])
+	assert(I4 || !owned[1] || online[owner(1)]);
+	assert(I4 || !owned[NC - 1] || online[owner(NC - 1)])
 }
 #endif
 
@@ -414,22 +414,24 @@ inline is_closed(c)
 init
 {
 	atomic {
-		online[TOP] = true;
+		online[TOP] = true; records[TOP] = 1;
 		phase = LIVE;
 		child_exists(0);
 		slot[1] = NONE;
 		online[1] = true; life_group[1] = ONLINE;
+		heads[1] = 1; number[1] = 1; records[1] = 1;
 #if NG > 1
 		slot[2] = NONE;
 		online[2] = true; life_group[2] = ONLINE;
+		heads[2] = 2; number[2] = 2; records[2] = 1;
 #ifdef NESTED
-		parent[2] = 1;
+		above[2] = 1;
 #endif
 #endif
 #ifndef CREATE
-		child_exists(1); arc[1]++; owned[1] = true; owner[1] = 1; home[1] = 1; slot[1] = 1;
+		child_exists(1); arc[1]++; owned[1] = true; count[1] = 1; home[1] = 1; slot[1] = 1;
 #if NG > 1
-		child_exists(2); arc[2]++; owned[2] = true; owner[2] = 2; home[2] = 2; slot[2] = 2;
+		child_exists(2); arc[2]++; owned[2] = true; count[2] = 1; home[2] = 2; slot[2] = 2;
 #endif
 #endif
 		held[0] = NONE;

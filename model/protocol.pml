@@ -18,15 +18,21 @@ bit stashed[NC];		/* the Retired of an offline child that was not deactivated */
 /* ---- What the tree protects (group.rs) ---- */
 #define TOP 0
 bit online[NG + 1];
-byte parent[NG + 1];
-byte owner[NC];			/* the group that owns the child */
-bit owned[NC];			/* in the list of that group */
+/* The record (Owner) of a group has the number of the group, and is never used again. */
+byte above[NG + 1];		/* the record of the parent */
+byte heads[NG + 1];		/* the end of the chain of records that it leads to */
+byte number[NG + 1];		/* of a head: the group that owns; else stale */
+byte count[NG + 1];		/* of a head: how many children that group owns */
+byte records[NG + 1];		/* of a head: how many were merged into it, itself among them */
+bit owned[NC];			/* in the list of the group that published it */
+#define head(r) heads[r]
+#define owner(c) number[head(home[c])]
 
 /* ---- The lookup (slots.rs) ---- */
 #define NONE 255
 byte slot[NG + 1];
 bit requested[NG + 1];
-byte home[NC];			/* the slot of the child */
+byte home[NC];			/* the slot of the child, and the group that published it */
 
 /* ---- The child itself ---- */
 byte arc[NC];			/* how many Arc<Child> there are */
@@ -217,9 +223,11 @@ inline shut_down(c)
 {
 #ifndef MUTANT_not_unlinked
 	atomic { tree == 0 ->
-		/* Groups::unlink finds the owner by its number: it must be there. */
+		/* Groups::unlink. The owner must be there, and have counted the child. */
 		if
-		:: owned[c] -> assert(I4 || online[owner[c]]); owned[c] = false; drop_not_last(c)
+		:: owned[c] ->
+			assert(I4 || (online[owner(c)] && count[head(home[c])] > 0));
+			count[head(home[c])]--; owned[c] = false; drop_not_last(c)
 		:: else
 		fi };
 #endif
@@ -407,7 +415,7 @@ inline make(g, c)
 		/* More children of a group than the instance has room for: this run ends here. */
 		if :: c == NC -> c = 0; goto aborted :: else fi;
 		cache[c] = true; arc[c] = 1;
-		home[c] = g; owner[c] = g; mode[c] = IDLE };
+		home[c] = g; mode[c] = IDLE };
 	link(c);
 	if
 	:: !ok -> drop_child(c); goto aborted
@@ -454,7 +462,8 @@ inline publish(g, c)
 #endif
 			assert(I8 || (online[g] && !drained && phase != OVER && listed[c]));
 			assert(I8 || phase_of[c] != P_IDLE);
-			slot[g] = c; owned[c] = true; arc[c] = arc[c] + 2; child_create(c); ok = true
+			slot[g] = c; owned[c] = true; count[head(g)]++;
+			arc[c] = arc[c] + 2; child_create(c); ok = true
 		:: else -> ok = false
 		fi;
 #ifndef MUTANT_created_without_gate
@@ -465,38 +474,63 @@ inline publish(g, c)
 
 /* ---- Groups (group.rs) ---- */
 
-/* steps::offline: child c goes from group g to its parent. */
+/* steps::offline: child c, which group g has published, leaves the lookup. */
 inline offline(g, c)
 {
 	if
-	:: atomic { owned[c] && owner[c] == g ->
+	:: atomic { owned[c] && home[c] == g ->
 		if
 		:: slot[home[c]] == c ->
 			slot[home[c]] = NONE; gp_slot[c] = reader; ok = true
 		:: else -> ok = false
 		fi };
 		if :: ok -> unpublish(c) :: else fi;
-#ifdef MUTANT_b4_owner_gone
-		skip
-#else
-		atomic { ok = false; owner[c] = parent[g]; child_reparent(c) }
-#endif
-	:: atomic { !(owned[c] && owner[c] == g) -> skip }
+		atomic { ok = false; child_reparent(c) }
+	:: atomic { !(owned[c] && home[c] == g) -> skip }
 	fi
+}
+
+#define LEAD(r, from, into) if :: heads[r] == from -> heads[r] = into :: else fi
+
+/* Owner::merge: one of two heads leads to the other, which has the number of the parent then. */
+inline lead(from, into, owner_of_both)
+{
+#ifndef MUTANT_head_keeps_number
+	number[into] = number[owner_of_both];
+#endif
+#ifndef MUTANT_inherited_not_counted
+	count[into] = count[into] + count[from];
+#endif
+	records[into] = records[into] + records[from];
+	LEAD(0, from, into);
+	LEAD(1, from, into)
+#if NG > 1
+	; LEAD(2, from, into)
+#endif
+}
+
+inline merge(g)
+{
+	byte below, parent;
+	below = head(g); parent = head(above[g]);
+	if
+	:: records[below] <= records[parent] -> lead(below, parent, parent)
+	:: else -> lead(parent, below, parent)
+	fi;
+	below = 0; parent = 0
 }
 
 /* Groups::offline. No step of it waits for anything but a lock. */
 inline offline_group(g)
 {
-	atomic { TREE_LOCK;
-		online[g] = false; group_offline(g);
-#if NG > 1
-		if :: parent[3 - g] == g -> parent[3 - g] = parent[g] :: else fi
-#endif
-	};
+	atomic { TREE_LOCK; online[g] = false; group_offline(g) };
 	offline(g, 1);
 #if NC > 2
 	offline(g, 2);
 #endif
-	TREE_UNLOCK
+	atomic {
+#ifndef MUTANT_b4_owner_gone
+		merge(g);
+#endif
+		TREE_UNLOCK }
 }

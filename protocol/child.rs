@@ -31,7 +31,7 @@ use kernel::{
     prelude::*,
     str::{CStr, CString},
     sync::{
-        atomic::{Acquire, Atomic, AtomicFlag, Relaxed, Release},
+        atomic::{Acquire, AtomicFlag, Release},
         new_mutex,
         Arc,
         LockedBy,
@@ -47,6 +47,8 @@ pub type Group = group::Group<Child>;
 pub type NewGroup = group::NewGroup<Child>;
 
 pub(super) type Groups = group::Groups<Child>;
+
+type Owner = group::Owner<Child>;
 
 /// Which of a child's works, and which of its RCU callbacks.
 pub(super) const DEACTIVATION: u64 = 0;
@@ -93,9 +95,8 @@ pub struct Child {
 pub(super) struct Identity {
     pub(super) root: Arc<Root>,
     number: u64,
-    /// Number of the group that owns it. It changes when that goes offline, under the lock of the tree
-    /// of groups.
-    owner: Atomic<u64>,
+    /// The record of the group that published it, which leads to its owner.
+    owner: Arc<Owner>,
     /// The root lists it, and waits for its end.
     linked: AtomicFlag,
 }
@@ -115,12 +116,7 @@ impl Identity {
 
     #[inline(always)]
     pub(super) fn trace(&self, event: Event, step: Option<(Stage, Stage)>) {
-        event.trace(
-            step,
-            self.root.number,
-            self.owner.load(Relaxed),
-            self.number,
-        );
+        event.trace(step, self.root.number, self.owner.number(), self.number);
     }
 }
 
@@ -130,7 +126,7 @@ impl Child {
     pub(super) fn new(
         root: &Arc<Root>,
         number: u64,
-        owner: u64,
+        owner: &Arc<Owner>,
         index: Option<Index>,
         name: &CStr,
     ) -> Result<Arc<Self>> {
@@ -155,7 +151,7 @@ impl Child {
             identity: Identity {
                 root: root.clone(),
                 number,
-                owner: Atomic::new(owner),
+                owner: owner.clone(),
                 linked: AtomicFlag::new(false),
             },
         });
@@ -172,13 +168,14 @@ impl Child {
         &self.identity.root
     }
 
-    /// Number of the group that owns it now.
+    /// Number of the group that owns it now. Context: any.
     pub fn owner(&self) -> u64 {
-        self.identity.owner.load(Relaxed)
+        self.identity.owner.number()
     }
 
-    pub(super) fn set_owner(&self, owner: u64) {
-        self.identity.owner.store(owner, Relaxed);
+    /// The record that leads to its owner.
+    pub(super) fn owner_record(&self) -> &Arc<Owner> {
+        &self.identity.owner
     }
 
     pub(super) fn set_linked(&self) {
@@ -230,11 +227,6 @@ impl Child {
         life.stage = to;
         life.since = now;
         self.identity.trace(event, Some((from, to)));
-    }
-
-    /// A step that does not change the stage.
-    pub(super) fn trace(&self, event: Event) {
-        self.identity.trace(event, None);
     }
 
     /// Keeps what readers of the lookup may still look at until somebody may wait for them.

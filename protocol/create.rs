@@ -39,7 +39,7 @@ pub(super) fn root(
 ) -> Result<Arc<Root>> {
     let root = Root::new(number, name, layout, options, groups, roots, queues)?;
     let cache_name = CString::try_from_fmt(fmt!("kmemcg:{name}.{number}"))?;
-    let own = Child::new(&root, 0, 0, None, &cache_name)?;
+    let own = Child::new(&root, 0, groups.top()?, None, &cache_name)?;
     let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
     // Nothing can fail from here: a cache that is listed is unlinked by a destroy only.
     drop(steps::link(&own, node)?);
@@ -124,7 +124,7 @@ impl Request {
             number,
             group.short_name(),
         ))?;
-        let child = Child::new(root, number, group.number(), Some(group.index()), &name)?;
+        let child = Child::new(root, number, group.owner(), Some(group.index()), &name)?;
         let (listed, owned) = (
             RBTreeNodeReservation::new(GFP_KERNEL)?,
             RBTreeNodeReservation::new(GFP_KERNEL)?,

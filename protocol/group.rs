@@ -2,24 +2,28 @@
 
 //! Groups, and the tree that they form.
 //!
-//! A group owns children, never the other way round: a child knows its owner by number only. So a
-//! group that goes offline hands its children to its parent and is freed at once, however long
-//! their objects live.
+//! A group owns children, never the other way round: a child knows the [`Owner`] record of its group, not the
+//! group. So a group that goes offline hands its children to its parent and is freed at once, however
+//! long their objects live. Offline takes the time of the children that the group has published itself.
 
 use super::{
+    owner::{self, Children},
     slots::{Index, Indices},
     stage::{GroupEvent, Online}, //
 };
-use core::{mem::MaybeUninit, ops::Deref};
+use crate::abstractions::{any_cstring::AnyCString, name_hash::NameHash};
+use core::mem::MaybeUninit;
 use kernel::{
     alloc::Flags,
     prelude::*,
-    rbtree::{RBTree, RBTreeNode, RBTreeNodeReservation},
+    rbtree::{RBTree, RBTreeNodeReservation},
     str::CStr,
     sync::{
         atomic::{AtomicFlag, Relaxed},
         new_spinlock_irq,
         Arc,
+        LockedBy,
+        SetOnce,
         SpinLockIrq,
         UniqueArc, //
     },
@@ -32,6 +36,9 @@ const BATCH: usize = 64;
 /// The top of the tree: owns the children of groups that had no parent.
 const TOP: u64 = 0;
 
+/// How many buckets the index of names has. With all groups that there can be, each has 64.
+const BUCKETS: usize = 1 << 14;
+
 /// A group, which owns `C`s while it is online.
 ///
 /// It is made, goes offline (its parent owns what it owned from then on), and is freed when the last
@@ -40,54 +47,51 @@ pub struct Group<C> {
     number: u64,
     index: Index,
     cookie: u64,
-    name: Name,
+    name: AnyCString,
+    hash: u32,
+    /// The next group in the bucket of its name.
+    next: LockedBy<Option<Arc<Self>>, Tree<C>>,
+    /// When it was made.
     parent: u64,
+    owner: Arc<Owner<C>>,
+    /// The record of the parent, or one that it was merged into.
+    above: Arc<Owner<C>>,
+    /// It changes under the lock of the tree.
     offline: AtomicFlag,
     groups: Arc<Groups<C>>,
 }
 
-/// The name of a group. It can be allocated in any context, which a `CString` can not.
-///
-/// What could not stand in a record or in the name of a cache is written as in `/proc/mounts`: a backslash
+/// Who owns what a group owned.
+pub(super) type Owner<C> = owner::Owner<C, Tree<C>>;
+
+/// The name of a group. What could not stand in a record or in the name of a cache is written as in `/proc/mounts`: a backslash
 /// and three octal digits.
-struct Name(KVec<u8>);
-
-impl Name {
-    fn new(bytes: &[u8], flags: Flags) -> Result<Self> {
-        let plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b'\\';
-        let odd = bytes.iter().filter(|byte| !plain(byte)).count();
-        let mut name = KVec::with_capacity(bytes.len() + 3 * odd + 1, flags)?;
-        for byte in bytes {
-            if plain(byte) {
-                name.push(*byte, flags)?;
-                continue;
-            }
-            name.push(b'\\', flags)?;
-            for shift in [6, 3, 0] {
-                name.push(b'0' + (byte >> shift & 7), flags)?;
-            }
+fn name(bytes: &[u8], flags: Flags) -> Result<AnyCString> {
+    let plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b'\\';
+    let odd = bytes.iter().filter(|byte| !plain(byte)).count();
+    let mut name = KVec::with_capacity(bytes.len() + 3 * odd + 1, flags)?;
+    for byte in bytes {
+        if plain(byte) {
+            name.push(*byte, flags)?;
+            continue;
         }
-        name.push(0, flags)?;
-        Ok(Self(name))
+        name.push(b'\\', flags)?;
+        for shift in [6, 3, 0] {
+            name.push(b'0' + (byte >> shift & 7), flags)?;
+        }
     }
-}
-
-impl Deref for Name {
-    type Target = CStr;
-
-    fn deref(&self) -> &CStr {
-        // It ends with the one NUL that is in it.
-        CStr::from_bytes_with_nul(&self.0).unwrap_or(c"")
-    }
+    name.push(0, flags)?;
+    name.try_into()
 }
 
 /// A group that is not in the tree yet: all its memory, so that nothing can fail where locks are held.
 pub struct NewGroup<C> {
-    name: Name,
+    name: AnyCString,
     cookie: u64,
     flags: Flags,
     memory: UniqueArc<MaybeUninit<Group<C>>>,
-    node: RBTreeNodeReservation<u64, Node<C>>,
+    owner: UniqueArc<MaybeUninit<Owner<C>>>,
+    node: RBTreeNodeReservation<u64, Arc<Group<C>>>,
 }
 
 impl<C> NewGroup<C> {
@@ -98,10 +102,11 @@ impl<C> NewGroup<C> {
     /// `ENOMEM`.
     pub fn new(name: &[u8], cookie: u64, flags: Flags) -> Result<Self> {
         Ok(Self {
-            name: Name::new(name, flags)?,
+            name: self::name(name, flags)?,
             cookie,
             flags,
             memory: UniqueArc::new_uninit(flags)?,
+            owner: UniqueArc::new_uninit(flags)?,
             node: RBTreeNodeReservation::new(flags)?,
         })
     }
@@ -138,6 +143,11 @@ impl<C> Group<C> {
         !self.offline.load(Relaxed)
     }
 
+    /// The record that leads to the owner of its children.
+    pub(super) fn owner(&self) -> &Arc<Owner<C>> {
+        &self.owner
+    }
+
     /// Its index in the lookup: free again when the group is freed.
     #[inline]
     pub(super) fn index(&self) -> Index {
@@ -152,38 +162,66 @@ impl<C> Drop for Group<C> {
     }
 }
 
-/// An online group in the tree.
-struct Node<C> {
-    /// None for the top.
-    group: Option<Arc<Group<C>>>,
-    parent: u64,
-    subgroups: usize,
-    children: Owned<C>,
-}
-
-/// The children that a group owns, by their numbers.
-pub(super) type Owned<C> = RBTree<u64, Arc<C>>;
-
-impl<C> Node<C> {
-    fn new(group: Option<Arc<Group<C>>>, parent: u64) -> Self {
-        Self {
-            group,
-            parent,
-            subgroups: 0,
-            children: RBTree::new(),
-        }
-    }
-}
-
-struct Tree<C> {
-    nodes: RBTree<u64, Node<C>>,
+/// The online groups.
+pub(super) struct Tree<C> {
+    groups: RBTree<u64, Arc<Group<C>>>,
+    /// The first group of each bucket.
+    names: KVVec<Option<Arc<Group<C>>>>,
     next: u64,
 }
 
-impl<C> Tree<C> {
-    fn named(&self, name: &[u8]) -> Option<&Arc<Group<C>>> {
-        let mut groups = self.nodes.values().flat_map(|node| &node.group);
-        groups.find(|group| group.name.to_bytes() == name)
+impl<C: Send + Sync> Tree<C> {
+    fn new() -> Result<Self> {
+        let mut names = KVVec::with_capacity(BUCKETS, GFP_KERNEL)?;
+        for _ in 0..BUCKETS {
+            names.push(None, GFP_KERNEL)?;
+        }
+        Ok(Self {
+            groups: RBTree::new(),
+            names,
+            next: TOP + 1,
+        })
+    }
+
+    /// The groups of a bucket, the newest first.
+    fn bucket(&self, hash: u32) -> impl Iterator<Item = &Arc<Group<C>>> {
+        let first = self.names.get(hash as usize % BUCKETS);
+        core::iter::successors(first.and_then(Option::as_ref), |group| {
+            group.next.access(self).as_ref()
+        })
+    }
+
+    /// The oldest group of that name.
+    fn named(&self, name: &[u8], hash: u32) -> Option<&Arc<Group<C>>> {
+        let named = |group: &&Arc<Group<C>>| group.hash == hash && group.name.to_bytes() == name;
+        self.bucket(hash).filter(named).last()
+    }
+
+    fn add_name(&mut self, group: Arc<Group<C>>) {
+        let hash = group.hash;
+        if let Some(first) = self.names.get_mut(hash as usize % BUCKETS) {
+            let next = first.replace(group.clone());
+            *group.next.access_mut(self) = next;
+        }
+    }
+
+    /// Returns what the index had, to be dropped without the lock.
+    #[inline]
+    fn remove_name(&mut self, group: &Group<C>) -> Option<Arc<Group<C>>> {
+        let next = group.next.access_mut(self).take();
+        let first = self.names.get_mut(group.hash as usize % BUCKETS)?;
+        if first
+            .as_deref()
+            .is_some_and(|first| core::ptr::eq(first, group))
+        {
+            return core::mem::replace(first, next);
+        }
+        let is_before = |other: &&Arc<Group<C>>| {
+            let next = other.next.access(self).as_deref();
+            next.is_some_and(|next| core::ptr::eq(next, group))
+        };
+        let before = self.bucket(group.hash).find(is_before)?.clone();
+        core::mem::replace(before.next.access_mut(self), next)
     }
 }
 
@@ -194,24 +232,26 @@ pub(super) struct Groups<C> {
     pub(super) indices: Indices,
     #[pin]
     tree: SpinLockIrq<Tree<C>>,
+    hash: NameHash,
+    /// Owns the children of groups that had no parent.
+    top: SetOnce<Arc<Owner<C>>>,
 }
 
-impl<C> Groups<C> {
+impl<C: Send + Sync> Groups<C> {
     pub(super) fn new() -> Result<Arc<Self>> {
-        let top = RBTreeNode::new(TOP, Node::new(None, TOP), GFP_KERNEL)?;
-        let mut nodes = RBTree::new();
-        nodes.insert(top);
-        let tree = Tree {
-            nodes,
-            next: TOP + 1,
-        };
-        Arc::pin_init(
+        let tree = Tree::new()?;
+        let groups = Arc::pin_init(
             pin_init!(Self {
                 indices <- Indices::new(),
                 tree <- new_spinlock_irq!(tree, "rust_kmemcg::tree"),
+                hash: NameHash::random(),
+                top: SetOnce::new(),
             }),
             GFP_KERNEL,
-        )
+        )?;
+        let top = Arc::new(Owner::new(TOP, &groups.tree), GFP_KERNEL)?;
+        groups.top.populate(top);
+        Ok(groups)
     }
 
     /// Puts a group in the tree. Context: as the flags of `new` say.
@@ -225,22 +265,26 @@ impl<C> Groups<C> {
             cookie,
             flags,
             memory,
+            owner,
             node,
         } = new;
-        let parent = match parent {
+        let above = match parent {
             Some(parent) if !self.owns(parent) => return Err(ENOENT),
-            Some(parent) => parent.number,
-            None => TOP,
+            Some(parent) => &parent.owner,
+            None => self.top()?,
         };
+        let hash = self.hash.of(name.to_bytes());
         let index = self.indices.alloc(flags)?;
         let unused = ScopeGuard::new(|| self.indices.free(index));
 
         let mut tree = self.tree.lock();
         // Groups with a cookie need no unique name; the caller guarantees that the cookie is unique.
-        if cookie == 0 && tree.named(name.to_bytes()).is_some() {
+        if cookie == 0 && tree.named(name.to_bytes(), hash).is_some() {
             return Err(EEXIST);
         }
-        tree.nodes.get_mut(&parent).ok_or(ENOENT)?.subgroups += 1;
+        if parent.is_some_and(|parent| !parent.is_online()) {
+            return Err(ENOENT);
+        }
         unused.dismiss();
         let number = tree.next;
         tree.next += 1;
@@ -250,60 +294,72 @@ impl<C> Groups<C> {
                 index,
                 cookie,
                 name,
-                parent,
+                hash,
+                next: LockedBy::new(&self.tree, None),
+                parent: above.number(),
+                owner: owner.write(Owner::new(number, &self.tree)).into(),
+                above: above.head().clone(),
                 offline: AtomicFlag::new(false),
                 groups: self.clone(),
             })
             .into();
-        GroupEvent::group_create.trace(None, number, parent, &group.name);
-        tree.nodes
-            .insert(node.into_node(number, Node::new(Some(group.clone()), parent)));
+        GroupEvent::group_create.trace(None, number, group.parent, &group.name);
+        tree.add_name(group.clone());
+        tree.groups.insert(node.into_node(number, group.clone()));
         Ok(group)
+    }
+
+    /// The record of the owner of the children of groups that had no parent.
+    pub(super) fn top(&self) -> Result<&Arc<Owner<C>>> {
+        self.top.as_ref().ok_or(ENOENT)
     }
 
     /// The online group of that name. Context: any.
     pub(super) fn find(&self, name: &str) -> Result<Arc<Group<C>>> {
-        let tree = self.tree.lock();
-        tree.named(name.as_bytes()).cloned().ok_or(ENOENT)
+        let name = name.as_bytes();
+        let hash = self.hash.of(name);
+        self.tree.lock().named(name, hash).cloned().ok_or(ENOENT)
     }
 
     fn owns(&self, group: &Group<C>) -> bool {
         core::ptr::eq(self, &*group.groups)
     }
 
-    /// May the group own children? Context: any.
+    /// May the group own children? Without a lock, as [`Group::is_online`]. Context: any.
     pub(super) fn is_online(&self, group: &Group<C>) -> bool {
-        self.owns(group) && self.tree.lock().nodes.get(&group.number).is_some()
+        self.owns(group) && group.is_online()
     }
 
-    /// Calls `f` with the children that an online group owns, and the lock of the tree held. Context:
-    /// any.
+    /// Calls `f` with the children that an online group has published, and the lock of the tree held; `f`
+    /// adds one. Context: any.
     ///
     /// # Errors
     ///
-    /// `ENOENT`: the group is offline. Those of `f`.
+    /// `ENOENT`: the group is offline. Those of `f`, which has added none then.
     pub(super) fn while_online(
         &self,
         group: &Group<C>,
-        f: impl FnOnce(&mut Owned<C>) -> Result,
+        f: impl FnOnce(&mut Children<C>) -> Result,
     ) -> Result {
         let mut tree = self.tree.lock();
-        let node = tree.nodes.get_mut(&group.number).ok_or(ENOENT)?;
-        f(&mut node.children)
+        if !self.is_online(group) {
+            return Err(ENOENT);
+        }
+        group.owner.add(&mut tree, f)
     }
 
-    /// Takes child `number` away from its owner, whose number `owner` returns: it changes under the
-    /// lock of the tree only. Context: any.
-    pub(super) fn unlink(&self, number: u64, owner: impl FnOnce() -> u64) {
+    /// Takes child `number`, which the group of the record `owner` has published, away from its owner.
+    /// Does nothing to one that was not published. Context: any.
+    pub(super) fn unlink(&self, number: u64, owner: &Arc<Owner<C>>) {
         let mut tree = self.tree.lock();
-        let node = tree.nodes.get_mut(&owner());
-        let owned = node.and_then(|node| node.children.remove(&number));
+        let owned = owner.remove(&mut tree, number);
         drop(tree);
         drop(owned);
     }
 
-    /// Takes a group offline: `f` is called with each child that it owns and the parent's number, and
-    /// the lock of the tree held; then the parent owns the child. Context: any; waits for nothing.
+    /// Takes a group offline: `f` is called with each child that it has published and the parent's number,
+    /// and the lock of the tree held; then the parent owns these, and all that the group had inherited.
+    /// Context: any; waits for nothing.
     ///
     /// # Errors
     ///
@@ -313,58 +369,44 @@ impl<C> Groups<C> {
             return Err(ENOENT);
         }
         let mut tree = self.tree.lock();
-        let removed = tree.nodes.remove_node(&group.number).ok_or(ENOENT)?;
-        let (number, mut node) = removed.to_key_value();
+        let node = tree.groups.remove_node(&group.number).ok_or(ENOENT)?;
+        let named = tree.remove_name(group);
         group.offline.store(true, Relaxed);
         let step = Some((Online::Yes, Online::No));
-        GroupEvent::group_offline.trace(step, number, node.parent, &group.name);
-        if node.subgroups > 0 {
-            for other in tree
-                .nodes
-                .values_mut()
-                .filter(|other| other.parent == number)
-            {
-                other.parent = node.parent;
-            }
+        let above = group.above.head();
+        let parent = above.number_of_head();
+        GroupEvent::group_offline.trace(step, group.number, parent, &group.name);
+        for child in group.owner.children(&tree).values() {
+            f(child, parent);
         }
-        if let Some(parent) = tree.nodes.get_mut(&node.parent) {
-            parent.subgroups += node.subgroups;
-            parent.subgroups -= 1;
-            for child in node.children.values() {
-                f(child, node.parent);
-            }
-            // As a whole where the parent owns none.
-            if parent.children.is_empty() {
-                core::mem::swap(&mut parent.children, &mut node.children);
-            }
-            while let Some(cursor) = node.children.cursor_front_mut() {
-                let (_, owned) = cursor.remove_current();
-                parent.children.insert(owned);
-            }
-        }
+        group.owner.head().merge(above, &mut tree);
         drop(tree);
-        // With this, the group itself, where the caller has no reference on it.
+        // With these, the group itself, where the caller has no reference on it.
+        drop(named);
         drop(node);
         Ok(())
     }
 
     /// The newest group that was made before number `before` and has a cookie. Context: any.
-    pub(super) fn newest_with_cookie(&self, before: u64) -> Option<Arc<Group<C>>> {
-        let mut tree = self.tree.lock();
-        let has_later = tree.nodes.cursor_lower_bound(&before).is_some();
-        let mut cursor = if has_later {
-            tree.nodes.cursor_lower_bound_mut(&before)?.move_prev()
-        } else {
-            tree.nodes.cursor_back_mut()
-        };
-        while let Some(at) = cursor {
-            let group = at.current().1.group.as_ref();
-            if let Some(group) = group.filter(|group| group.cookie != 0) {
-                return Some(group.clone());
+    pub(super) fn newest_with_cookie(&self, mut before: u64) -> Option<Arc<Group<C>>> {
+        loop {
+            let mut tree = self.tree.lock();
+            let has_later = tree.groups.cursor_lower_bound(&before).is_some();
+            let mut cursor = if has_later {
+                tree.groups.cursor_lower_bound_mut(&before)?.move_prev()
+            } else {
+                tree.groups.cursor_back_mut()
+            };
+            for _ in 0..BATCH {
+                let at = cursor?;
+                let (&number, group) = at.current();
+                if group.cookie != 0 {
+                    return Some(group.clone());
+                }
+                before = number;
+                cursor = at.move_prev();
             }
-            cursor = at.move_prev();
         }
-        None
     }
 
     /// Calls `f` for each group, with its parent's number and how many children it owns. `f` runs
@@ -380,11 +422,9 @@ impl<C> Groups<C> {
     fn walk(&self, mut from: u64, f: &mut impl FnMut(&Group<C>, u64, usize)) -> Option<u64> {
         let tree = self.tree.lock();
         for _ in 0..BATCH {
-            let cursor = tree.nodes.cursor_lower_bound(&from)?;
-            let (&number, node) = cursor.current();
-            if let Some(group) = &node.group {
-                f(group, node.parent, node.children.keys().count());
-            }
+            let cursor = tree.groups.cursor_lower_bound(&from)?;
+            let (&number, group) = cursor.current();
+            f(group, group.above.number(), group.owner.count(&tree));
             from = number + 1;
         }
         Some(from)
@@ -392,7 +432,16 @@ impl<C> Groups<C> {
 
     /// Drops all groups, for the end of the module. Context: may sleep.
     pub(super) fn clear(&self) {
-        let nodes = core::mem::take(&mut self.tree.lock().nodes);
-        drop(nodes);
+        loop {
+            let mut tree = self.tree.lock();
+            let Some(cursor) = tree.groups.cursor_front_mut() else {
+                return;
+            };
+            let (_, group) = cursor.remove_current().1.to_key_value();
+            let named = tree.remove_name(&group);
+            drop(tree);
+            drop(named);
+            drop(group);
+        }
     }
 }

@@ -79,6 +79,8 @@
 mod stage;
 // The lookup: a slot for each group's child.
 mod slots;
+// Who owns children.
+mod owner;
 // The tree of groups.
 mod group;
 // What a root counts.

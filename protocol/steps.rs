@@ -85,16 +85,16 @@ pub(super) fn give_up(child: &Child) {
     child.refs.kill();
 }
 
-/// The group of the child goes offline; `parent` owns it from here. Context: any, with the lock of the
-/// tree of groups held.
+/// The group that published the child goes offline; `parent` owns it before the lock of the tree of groups,
+/// which is held, is dropped. Context: any.
 pub(super) fn offline(child: &Child, parent: u64) {
-    // An inherited child left the lookup when its own group went offline.
+    // None where a destroyer of the root has emptied the slot.
     if let Some(retired) = child.take_from_slot() {
         let mut gate = child.root().gate.enter();
         unpublish(retired, &mut gate);
     }
-    child.set_owner(parent);
-    child.trace(Event::child_reparent);
+    let root = child.root().number();
+    Event::child_reparent.trace(None, root, parent, child.number());
 }
 
 /// The lookup does not lead to the child any more.
@@ -236,7 +236,7 @@ impl WorkItem<SHUTDOWN> for Child {
 /// sleep.
 pub(super) fn shut_down(child: Arc<Child>) {
     let root = child.root();
-    root.groups.unlink(child.number(), || child.owner());
+    root.groups.unlink(child.number(), child.owner_record());
     // A child that a close has killed is still in its slot; what left the slot without a deactivation
     // is stashed.
     let published = child.take_from_slot();

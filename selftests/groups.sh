@@ -31,9 +31,9 @@ several_levels() {
 	must groups name=a children=1
 	offline a
 	must children "child=$child" owner=0
-	in_order "child_reparent: ctx=task root=$root group=$b child=$child" \
-		"child_reparent: ctx=task root=$root group=$a child=$child" \
-		"child_reparent: ctx=task root=$root group=0 child=$child"
+	# Only the group that had published it reparents it by itself: it moves with what that one's parent owns.
+	event "child_reparent: ctx=task root=$root group=$b child=$child" || fail "not reparented"
+	has_events 1 "child_reparent: .*" || fail "reparented $count times"
 	has_events 1 "child_offline: .* child=$child" || fail "deactivated $count times"
 	await has_stage "$child" killed
 	objects_from h 0 5
@@ -72,6 +72,144 @@ middle_first() {
 	await event "child_free: .* child=$child_a"
 	await event "child_free: .* child=$child_b"
 	must children "child=$child_c" stage=active
+}
+
+# Each of three groups below a has inherited nothing, a has then inherited their children, and top from a.
+inherited_is_not_touched() {
+	put roots create r 64
+	put groups create top
+	make_child top r
+	number_of group top
+	above=$group
+	put groups create a top
+	make_child a r
+	own=$child
+	for name in b c d; do
+		put groups create $name a
+		make_child $name r
+		put objects alloc "h$name" r $name
+		put groups offline $name
+	done
+	must groups name=a children=4
+	put objects alloc h r a
+	events "child_reparent: .*"
+	before=$count
+	put groups offline a
+	must groups name=top children=5
+	has_events $((before + 1)) "child_reparent: .*" || fail "reparented $((count - before)) children, not one"
+	event "child_reparent: ctx=task root=[0-9]+ group=$above child=$own" || fail "its own is not reparented"
+	count children "owner=$above "
+	[ "$count" = 5 ] || fail "$count children belong to $above"
+	for name in h hb hc hd; do put objects free $name; done
+	await record groups name=top children=1
+}
+
+# A group that inherited more than its parent did: the parent's record is merged into that of the group.
+more_below_than_above() {
+	put roots create r 64
+	new_group p
+	p=$group
+	make_child p r
+	before=$child
+	new_group g p
+	g=$group
+	children=
+	for name in s t u; do
+		put groups create $name g
+		make_child $name r
+		put objects alloc "h$name" r $name
+		put groups offline $name
+		children="$children $child"
+		must children "child=$child" "owner=$g"
+	done
+	put groups create left g
+	make_child left r
+	left=$child
+	put objects alloc hleft r left
+	must groups name=g children=3
+	offline g
+	must groups name=p children=4
+	must groups name=left "parent=$p" children=1
+	must children "child=$before" "owner=$p" stage=active
+	for child in $children; do must children "child=$child" "owner=$p"; done
+	# What is made after that has the same owners.
+	put roots create r2 64
+	make_child p r2
+	must children "child=$child" "owner=$p" stage=active
+	children="$children $child $before"
+	must groups name=p children=5
+	new_group late p
+	event "group_create: ctx=task group=$group parent=$p name=late" || fail "late is below another"
+	for root in r r2; do put objects alloc "h$root" $root p; done
+	offline p
+	for child in $children; do must children "child=$child" owner=0; done
+	must groups name=left parent=0 children=1
+	must groups name=late parent=0 children=0
+	offline left
+	must children "child=$left" owner=0
+	for name in hs ht hu hleft hr hr2; do put objects free $name; done
+	await record roots name=r children=0
+	await record roots name=r2 children=0
+}
+
+# Six children of three levels are shut down in an order that is neither that of the levels nor of the numbers.
+shut_down_in_any_order() {
+	put roots create r 64
+	put groups create top
+	put groups create a top
+	put groups create b a
+	for name in a b; do
+		for i in 1 2 3; do
+			put groups create $name$i $name
+			make_child $name$i r
+			put objects alloc h$name$i r $name$i
+		done
+	done
+	for name in b1 a3 b3 b2 a1; do put groups offline $name; done
+	must groups name=b children=3
+	must groups name=a children=2
+	put objects free hb3 softirq
+	await record groups name=b children=2
+	put groups offline b
+	must groups name=a children=4
+	put objects free ha1
+	await record groups name=a children=3
+	put groups offline a
+	must groups name=top children=3
+	must groups name=a2 children=1
+	put groups offline a2
+	must groups name=top children=4
+	left=4
+	for name in b1 a3 a2 b2; do
+		put objects free h$name $hardirq
+		left=$((left - 1))
+		await record groups name=top children=$left
+	done
+	await has_events 6 "child_free: .*"
+	must roots name=r children=0
+}
+
+by_name() {
+	for i in $(seq 30); do put groups create "name$i"; done
+	for i in $(seq 2 2 30); do put groups offline "name$i"; done
+	for i in $(seq 30); do
+		case $((i % 2)) in
+		0)
+			refused ENOENT groups offline "name$i"
+			put groups create "name$i" ;;
+		*) refused EEXIST groups create "name$i" ;;
+		esac
+	done
+	refused ENOENT groups offline name
+	refused ENOENT groups offline name1000
+	put groups create name
+	put groups offline name
+	for i in $(seq 30); do
+		number_of group "name$i"
+		put groups offline "name$i"
+		event "group_offline: ctx=task group=$value parent=0 name=name$i" || fail "another group is offline"
+	done
+	not record groups || fail "a group is left"
 }
 
 # A group serves no allocation from a child that it has inherited from a group below.
@@ -265,6 +403,10 @@ creation_races() {
 
 tests "I4 over several levels each group is freed, and its child is reparented" several_levels \
 	"I4 a group in the middle of the tree may go offline first" middle_first \
+	"I10 offline does not touch inherited children" inherited_is_not_touched \
+	"I4 children belong to the right group where more was inherited below than above" more_below_than_above \
+	"I4 inherited children are shut down in any order, and counted" shut_down_in_any_order \
+	"many groups are found by their names" by_name \
 	"I3 an inherited child serves no allocation" inherited_does_not_serve \
 	"I4 a group that goes offline deactivates its children of all roots" several_roots \
 	"I3 a group's name can be used again while objects of the old one are alive" name_again \

@@ -20,6 +20,7 @@ mod support;
 #[allow(dead_code)]
 pub mod abstractions;
 
+mod any_cstring;
 mod call_rcu;
 #[cfg(CONFIG_CGROUPS)]
 mod cgroup;
@@ -31,6 +32,7 @@ mod kmem_cache_counted;
 mod kmem_cache_rcu;
 mod kmem_cache_scoped;
 mod kmem_cache_typesafe;
+mod name_hash;
 mod percpu_ref;
 mod preempt;
 mod rcu_array;
@@ -71,6 +73,8 @@ static TOPICS: &[&[support::Test]] = &[
     kmem_cache_rcu::TESTS,
     kmem_cache_typesafe::TESTS,
     percpu_ref::TESTS,
+    any_cstring::TESTS,
+    name_hash::TESTS,
     preempt::TESTS,
     call_rcu::TESTS,
     rcu_slot::TESTS,
