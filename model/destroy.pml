@@ -182,21 +182,25 @@ inline hand_back(c)
 	   fi;
 	   c++
 	od;
-	/* The flag is cleared, and the deferred steps are admitted, in one step. */
 	ENTER
 #ifndef MUTANT_b5_dying_stays
 		root_busy(0);
 #endif
-#ifndef MUTANT_not_resumed
-		c = 0;
-		do
-		:: c < NC && listed[c] -> resume(c); c++
-		:: c < NC && !listed[c] -> c++
-		:: else -> break
-		od;
-#endif
 		c = 0
-	LEAVE
+	LEAVE;
+#ifndef MUTANT_not_resumed
+	do
+	:: next(c);
+	   if
+	   :: c == NC -> break
+	   :: else
+	   fi;
+	   resume(c);
+	   drop_child(c);
+	   c++
+	od;
+#endif
+	c = 0
 }
 
 /* ---- An asynchronous destroy ---- */

@@ -336,9 +336,10 @@ inline hand_back_child(c)
 	LEAVE
 }
 
-/* The gate is held, and the dying flag clear again. */
+/* The dying flag is clear again. */
 inline resume(c)
 {
+	ENTER
 	if
 	:: admitted && (stage[c] == RELEASE_DEFERRED || stage[c] == RELEASE_DEFERRED_MARKED) ->
 		arc[c]++; child_release(c); call(CB_SHUTDOWN(c), c)
@@ -346,6 +347,7 @@ inline resume(c)
 		stashed[c] = false; child_offline(c); start_deactivation(c)
 	:: else
 	fi
+	LEAVE
 }
 
 inline empty_slot(c)

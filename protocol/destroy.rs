@@ -206,12 +206,10 @@ impl Drained<'_> {
         });
         let mut gate = root.gate.enter();
         let before = gate.phase().to_handed_back();
-        // The flag is cleared and everything resumed in one section, so that no other destroy comes between.
         root.step(RootEvent::root_busy, before, &mut gate);
-        let mut from = 0;
-        while let Some((number, child)) = gate.next(from) {
-            from = number + 1;
-            steps::resume(&child, &mut gate);
-        }
+        drop(gate);
+        // A section of the gate for each child. Another destroy may come between: what is not resumed by
+        // then is deferred for that one as well, which destroys it or resumes it.
+        root.for_each(steps::resume);
     }
 }

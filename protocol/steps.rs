@@ -343,13 +343,14 @@ pub(super) fn hand_back_child(child: &Child) -> bool {
     event == Event::child_resurrect
 }
 
-/// A destroy has failed, and the dying flag is clear: admits what was deferred.
-pub(super) fn resume(child: &Arc<Child>, gate: &mut Entered<'_, Child>) {
-    let stage = child.stage(gate);
+/// A destroy has failed, and has cleared the dying flag: admits what was deferred, unless the flag is set
+/// again.
+pub(super) fn resume(child: &Arc<Child>) {
+    let mut gate = child.root().gate.enter();
     let Ok(mut admission) = gate.admit() else {
         return;
     };
-    match stage {
+    match child.stage(admission.inside()) {
         Stage::OfflineDeferred => match child.take_stashed(admission.inside()) {
             Some(stashed) => start_deactivation(stashed, admission),
             // Unreachable: what was deferred is stashed.
