@@ -27,127 +27,43 @@
 //!
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 
+mod cancel;
+mod delayed;
+mod options;
+
+pub use cancel::{
+    cancel,
+    cancel_sync,
+    HasPlainWork, //
+};
+pub use delayed::DelayedItem;
+pub use options::{
+    Concurrent,
+    Options,
+    Ordered,
+    PerCpu,
+    Unbound, //
+};
+
 use crate::abstractions::{
-    helpers, unload,
-    wait_group::{Member, WaitGroup},
+    helpers,
+    unload,
+    wait_group::WaitGroup, //
 };
-use core::{
-    marker::PhantomData,
-    ptr::{self, NonNull},
-};
+use core::ptr::NonNull;
 use kernel::{
-    alloc::{AllocError, Flags},
+    alloc::{
+        AllocError,
+        Flags, //
+    },
     bindings,
     prelude::*,
-    sync::{new_spinlock_irq, Arc, SpinLockIrq},
     task::might_sleep,
-    time::Jiffies,
     workqueue::{
-        impl_has_delayed_work, new_delayed_work, DelayedWork, HasWork, Queue, RawWorkItem, Work,
-        WorkItem,
+        Queue,
+        RawWorkItem, //
     },
 };
-
-/// A kind of queue, in [`Options`]: items run on the CPU that queued them (`WQ_PERCPU`).
-#[derive(Clone, Copy)]
-pub struct PerCpu;
-
-/// A kind of queue: items run on no CPU in particular (`WQ_UNBOUND`).
-#[derive(Clone, Copy)]
-pub struct Unbound;
-
-/// A kind of queue: items run one after the other (`alloc_ordered_workqueue()`).
-#[derive(Clone, Copy)]
-pub struct Ordered;
-
-mod sealed {
-    pub trait Concurrent {}
-    impl Concurrent for super::PerCpu {}
-    impl Concurrent for super::Unbound {}
-}
-
-/// The kinds of queues that run several items at a time: [`PerCpu`] and [`Unbound`].
-pub trait Concurrent: sealed::Concurrent {}
-
-impl<K: sealed::Concurrent> Concurrent for K {}
-
-/// How a queue is made. What C ignores or refuses for a kind of queue is not there for that kind.
-///
-/// # Examples
-///
-/// ```
-/// use rust_kmemcg::abstractions::workqueue::{Options, Ordered};
-///
-/// const RELEASES: Options = Options::unbound().mem_reclaim().max_active(16);
-/// const LOG: Options<Ordered> = Options::ordered().freezable();
-/// ```
-#[derive(Clone, Copy)]
-pub struct Options<K = Unbound> {
-    flags: u32,
-    max_active: u32,
-    _kind: PhantomData<K>,
-}
-
-impl Options<PerCpu> {
-    /// A queue whose items run on the CPU that queued them.
-    pub const fn per_cpu() -> Self {
-        Self::with(bindings::wq_flags_WQ_PERCPU, 0)
-    }
-}
-
-impl Options<Unbound> {
-    /// A queue whose items run on no CPU in particular.
-    pub const fn unbound() -> Self {
-        Self::with(bindings::wq_flags_WQ_UNBOUND, 0)
-    }
-}
-
-impl Options<Ordered> {
-    /// A queue whose items run one after the other, in the order in which they were queued.
-    pub const fn ordered() -> Self {
-        Self::with(
-            bindings::wq_flags_WQ_UNBOUND | bindings::wq_flags___WQ_ORDERED,
-            1,
-        )
-    }
-}
-
-impl<K: Concurrent> Options<K> {
-    /// Runs at most so many items at a time; 0, the default, is the kernel's default.
-    pub const fn max_active(mut self, items: u32) -> Self {
-        self.max_active = items;
-        self
-    }
-
-    /// Items run in workers of high priority (`WQ_HIGHPRI`).
-    pub const fn highpri(mut self) -> Self {
-        self.flags |= bindings::wq_flags_WQ_HIGHPRI;
-        self
-    }
-}
-
-impl<K> Options<K> {
-    const fn with(flags: u32, max_active: u32) -> Self {
-        Self {
-            flags,
-            max_active,
-            _kind: PhantomData,
-        }
-    }
-
-    /// Gives the queue a rescuer, so that it makes progress when there is no memory for new
-    /// workers (`WQ_MEM_RECLAIM`): needed if freeing memory depends on the queue.
-    pub const fn mem_reclaim(mut self) -> Self {
-        self.flags |= bindings::wq_flags_WQ_MEM_RECLAIM;
-        self
-    }
-
-    /// Items do not run while the system is being suspended (`WQ_FREEZABLE`).
-    pub const fn freezable(mut self) -> Self {
-        self.flags |= bindings::wq_flags_WQ_FREEZABLE;
-        self
-    }
-}
 
 /// A workqueue that is drained and destroyed when it is dropped.
 ///
@@ -277,36 +193,6 @@ impl OwnedQueue {
         unsafe { bindings::workqueue_set_max_active(self.ptr.as_ptr(), items as i32) };
         Ok(())
     }
-
-    /// Queues a closure after `delay`.
-    ///
-    /// Wraps `queue_delayed_work()`. Context: as `flags` allow.
-    ///
-    /// # Errors
-    ///
-    /// [`AllocError`]: no memory for the work item.
-    pub fn try_spawn_after<F>(
-        &self,
-        delay: Jiffies,
-        flags: Flags,
-        work: F,
-    ) -> Result<DelayedItem<F>, AllocError>
-    where
-        F: FnOnce() + Send + Unpin + 'static,
-    {
-        let item = Arc::pin_init(
-            pin_init!(DelayedClosure {
-                dwork <- new_delayed_work!("OwnedQueue::try_spawn_after"),
-                // INVARIANT: Counted until the closure has run or was cancelled.
-                work <- new_spinlock_irq!(Some((work, self.delayed.join()))),
-            }),
-            flags,
-        )
-        .map_err(|_| AllocError)?;
-        // A new item is not queued yet, so this queues it.
-        let _ = self.as_queue().enqueue_delayed(item.clone(), delay);
-        Ok(DelayedItem(item))
-    }
 }
 
 impl unload::Source for OwnedQueue {
@@ -324,143 +210,4 @@ impl Drop for OwnedQueue {
         // but does not wait for timers: none leads to it any more.
         unsafe { bindings::destroy_workqueue(self.ptr.as_ptr()) };
     }
-}
-
-/// Declares that a work item is a plain [`Work`], and not that of an in-tree `DelayedWork`.
-///
-/// While the timer of a delayed item is pending, `cancel_work()` spins: for ever, if interrupts are
-/// disabled. Safe code has no reference to the `Work` in a `DelayedWork`, so one to a plain `Work`
-/// is the evidence.
-///
-/// # Examples
-///
-/// ```
-/// use kernel::{prelude::*, sync::Arc, workqueue::*};
-/// use rust_kmemcg::abstractions::workqueue::HasPlainWork;
-///
-/// #[pin_data]
-/// struct Item {
-///     #[pin]
-///     work: Work<Item>,
-/// }
-///
-/// impl_has_work! { impl HasWork<Self> for Item { self.work } }
-///
-/// impl HasPlainWork for Item {
-///     fn plain_work(&self) -> &Work<Self> {
-///         &self.work
-///     }
-/// }
-///
-/// impl WorkItem for Item {
-///     type Pointer = Arc<Self>;
-///
-///     fn run(_this: Arc<Self>) {}
-/// }
-/// ```
-pub trait HasPlainWork<const ID: u64 = 0>:
-    WorkItem<ID, Pointer = Arc<Self>> + HasWork<Self, ID> + Sized
-{
-    /// The field, which is that of [`HasWork`].
-    fn plain_work(&self) -> &Work<Self, ID>;
-}
-
-/// Cancels an item that is queued, on whatever queue, and returns the reference that the queue had.
-///
-/// `None` if it was not queued: it may be running.
-///
-/// Wraps `cancel_work()`. Context: any but NMI.
-pub fn cancel<T, const ID: u64>(item: &Arc<T>) -> Option<Arc<T>>
-where
-    T: HasPlainWork<ID>,
-{
-    let work = raw_work::<T, ID>(item)?;
-    // SAFETY: The item is alive, and `cancel_work()` takes it off the queue if it returns true. The
-    // function of the item, set by `Work::new()`, is the one for an `Arc`, so it was queued with one.
-    unsafe { reclaim(item, bindings::cancel_work(work)) }
-}
-
-/// As [`cancel`], and waits until the item is not running either. While this waits nobody can queue
-/// the item: a queue gives it back as if it were queued.
-///
-/// Wraps `cancel_work_sync()`. Context: may sleep; not in the item itself.
-pub fn cancel_sync<T, const ID: u64>(item: &Arc<T>) -> Option<Arc<T>>
-where
-    T: HasPlainWork<ID>,
-{
-    might_sleep();
-    let work = raw_work::<T, ID>(item)?;
-    // SAFETY: The item is alive, and `cancel_work_sync()` takes it off the queue if it returns true.
-    // The function of the item is the one for an `Arc`, so it was queued with one.
-    unsafe { reclaim(item, bindings::cancel_work_sync(work)) }
-}
-
-/// The plain work of an item; `None`, with a warning, if [`HasPlainWork`] names another one.
-fn raw_work<T, const ID: u64>(item: &Arc<T>) -> Option<*mut bindings::work_struct>
-where
-    T: HasPlainWork<ID>,
-{
-    // SAFETY: The item is alive.
-    let work = unsafe { T::raw_get_work(Arc::as_ptr(item).cast_mut()) };
-    if !ptr::eq(item.plain_work(), work) {
-        kernel::warn_on!(true);
-        return None;
-    }
-    // SAFETY: A field of the item, which is alive.
-    Some(unsafe { Work::raw_get(work) })
-}
-
-/// # Safety
-///
-/// `cancelled` tells whether the item was queued, with an `Arc`, and will not run.
-unsafe fn reclaim<T>(item: &Arc<T>, cancelled: bool) -> Option<Arc<T>> {
-    // SAFETY: The queue owned this `Arc`, which it would have given to `run()`.
-    cancelled.then(|| unsafe { Arc::from_raw(Arc::as_ptr(item)) })
-}
-
-#[pin_data]
-struct DelayedClosure<F> {
-    #[pin]
-    dwork: DelayedWork<Self>,
-    #[pin]
-    work: SpinLockIrq<Option<(F, Member)>>,
-}
-
-impl_has_delayed_work! {
-    impl{F} HasDelayedWork<Self> for DelayedClosure<F> { self.dwork }
-}
-
-impl<F: FnOnce() + Send + Unpin + 'static> WorkItem for DelayedClosure<F> {
-    type Pointer = Arc<Self>;
-
-    fn run(this: Arc<Self>) {
-        let work = this.work.lock().take();
-        if let Some((work, member)) = work {
-            work();
-            drop(member);
-        }
-    }
-}
-
-/// A closure that runs after a delay. If this is dropped, it runs nevertheless.
-pub struct DelayedItem<F: FnOnce() + Send + Unpin + 'static>(Arc<DelayedClosure<F>>);
-
-impl<F: FnOnce() + Send + Unpin + 'static> DelayedItem<F> {
-    /// Takes the closure back, unless it runs or has run. Context: any but NMI.
-    pub fn cancel(self) -> Option<F> {
-        cancel_delayed(&self.0);
-        let work = self.0.work.lock().take();
-        work.map(|(work, _member)| work)
-    }
-}
-
-fn cancel_delayed<F: FnOnce() + Send + Unpin + 'static>(item: &Arc<DelayedClosure<F>>) {
-    let raw = ptr::from_ref(&item.dwork)
-        .cast_mut()
-        .cast::<bindings::delayed_work>();
-    // SAFETY: `DelayedWork` is a transparent wrapper of a `delayed_work`; the item is alive.
-    let cancelled = unsafe { bindings::cancel_delayed_work(raw) };
-    // SAFETY: `cancel_delayed_work()` returns true if it was queued, and does not run then. Its
-    // function is the one for an `Arc`, so it was queued with one.
-    drop(unsafe { reclaim(item, cancelled) });
 }
