@@ -60,27 +60,78 @@ use kernel::{
     prelude::*,
     task::might_sleep,
     workqueue::{
+        impl_has_work,
+        new_work,
+        system_long,
         Queue,
-        RawWorkItem, //
+        RawWorkItem,
+        Work,
+        WorkItem, //
     },
 };
 
 /// A workqueue that is drained and destroyed when it is dropped.
 ///
-/// The drop also waits for delayed items, as long as their delay is. It sleeps, and must not happen
-/// in a work item of the queue itself: it would wait for itself. A queue that is never dropped
-/// keeps its module for ever: `rmmod` waits.
+/// The drop sleeps: it waits for all items, and for delayed ones as long as their delay is. But a
+/// worker, of whatever queue, does not wait: the item that it runs may be one of this queue, or one
+/// that an item of this queue waits for. There the queue is drained and destroyed later, by a worker of
+/// the system. If the items must have run, call [`drain`](Self::drain) before the drop.
+///
+/// A queue that is never dropped keeps its module for ever: `rmmod` waits.
 ///
 /// # Invariants
 ///
-/// The pointer is a live workqueue that nobody else destroys. `delayed` has a member for each item
+/// `ptr` is that of `teardown`, which is `None` in the drop only. `delayed` has a member for each item
 /// whose timer may still lead to it.
 pub struct OwnedQueue {
     ptr: NonNull<bindings::workqueue_struct>,
     is_ordered: bool,
     delayed: WaitGroup,
+    teardown: Option<Pin<KBox<Teardown>>>,
     /// The items are code of the module. Dropped last.
     hold: unload::Hold,
+}
+
+/// What is left to do when a queue is dropped: drains and destroys it when it is dropped itself, or, as
+/// a work item, in a worker.
+///
+/// # Invariants
+///
+/// `ptr` is a live workqueue that nobody else destroys. `delayed` is that of [`OwnedQueue`].
+#[pin_data(PinnedDrop)]
+struct Teardown {
+    #[pin]
+    work: Work<Teardown>,
+    ptr: NonNull<bindings::workqueue_struct>,
+    delayed: WaitGroup,
+    /// `None` once [`run`](WorkItem::run) has taken it, to drop it last.
+    hold: Option<unload::Hold>,
+}
+
+// SAFETY: A `workqueue_struct` is not bound to a thread: any task may call `destroy_workqueue()`.
+unsafe impl Send for Teardown {}
+
+impl_has_work! { impl HasWork<Self> for Teardown { self.work } }
+
+impl WorkItem for Teardown {
+    type Pointer = Pin<KBox<Self>>;
+
+    fn run(mut this: Pin<KBox<Self>>) {
+        let hold = this.as_mut().project().hold.take();
+        drop(this);
+        // Nothing but the return to the workqueue follows.
+        drop(hold);
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Teardown {
+    fn drop(self: Pin<&mut Self>) {
+        self.delayed.wait();
+        // SAFETY: Live, by the type invariants, and not used again. `destroy_workqueue()` drains it,
+        // but does not wait for timers: none leads to it any more.
+        unsafe { bindings::destroy_workqueue(self.ptr.as_ptr()) };
+    }
 }
 
 // SAFETY: A `workqueue_struct` is not bound to a thread: it may be destroyed by any.
@@ -106,20 +157,34 @@ impl OwnedQueue {
             return Err(EINVAL);
         }
         let hold = module.hold()?;
+        let held_later = hold.clone();
         let delayed = WaitGroup::new()?;
-        // SAFETY: `name` is valid for the call, which copies it.
-        let ptr = unsafe {
-            helpers::rust_kmemcg_alloc_workqueue(
-                name.as_char_ptr(),
-                options.flags,
-                options.max_active as i32,
-            )
-        };
-        // INVARIANT: Just made; destroyed by our drop only.
+        let teardown = KBox::pin_init(
+            try_pin_init!(Teardown {
+                work <- new_work!("OwnedQueue::drop"),
+                delayed,
+                hold: Some(held_later),
+                // INVARIANT: Just made; destroyed by our drop only.
+                ptr: {
+                    // SAFETY: `name` is valid for the call, which copies it.
+                    let ptr = unsafe {
+                        helpers::rust_kmemcg_alloc_workqueue(
+                            name.as_char_ptr(),
+                            options.flags,
+                            options.max_active as i32,
+                        )
+                    };
+                    NonNull::new(ptr).ok_or(ENOMEM)?
+                },
+            }),
+            GFP_KERNEL,
+        )?;
+        // INVARIANT: The pointer is that of `teardown`; no item was queued.
         Ok(Self {
-            ptr: NonNull::new(ptr).ok_or(ENOMEM)?,
+            ptr: teardown.ptr,
             is_ordered: options.flags & bindings::wq_flags___WQ_ORDERED != 0,
-            delayed,
+            delayed: teardown.delayed.clone(),
+            teardown: Some(teardown),
             hold,
         })
     }
@@ -205,9 +270,17 @@ impl unload::Source for OwnedQueue {
 impl Drop for OwnedQueue {
     fn drop(&mut self) {
         might_sleep();
-        self.delayed.wait();
-        // SAFETY: Live, by the type invariants, and not used again. `destroy_workqueue()` drains it,
-        // but does not wait for timers: none leads to it any more.
-        unsafe { bindings::destroy_workqueue(self.ptr.as_ptr()) };
+        let Some(teardown) = self.teardown.take() else {
+            return; // Unreachable: taken here only.
+        };
+        if is_worker() {
+            system_long().enqueue(teardown);
+        }
     }
+}
+
+/// Does the caller run in a work item, of whatever queue?
+fn is_worker() -> bool {
+    // SAFETY: `current_work()` looks at the current task, and requires nothing.
+    !unsafe { bindings::current_work() }.is_null()
 }

@@ -191,12 +191,18 @@ fn drop_waits_for_the_last_hold() -> Result {
 }
 
 /// A task that has dropped the last hold is still in code of the module until it returns. Here it
-/// stays there for as long as it takes without sleeping: no RCU reader, and no hold.
+/// stays there for as long as it takes without sleeping: no RCU reader, and no hold. The hold is that of
+/// a count, as a queue is destroyed by another worker.
 fn drop_waits_for_a_task_on_its_way_out() -> Result {
     let queue = OwnedQueue::new(c"kmemcg_test_out", Options::unbound(), crate::handle()?)?;
     let second = Second::new()?;
-    let last = held(&second.handle())?;
+    let session = session()?;
+    PercpuRef::start(&session, &second.handle())?;
+    let last = PercpuRef::tryget_live(&*session).ok_or(ENODEV)?;
     let unloading = second.unload()?;
+    check!(session.refs.kill());
+    // From here the count is atomic, so the task below is the one that releases it.
+    rcu::rcu_barrier();
     let early = Arc::new(Counter::new(), GFP_KERNEL)?;
     let (done, seen) = (unloading.done.clone(), early.clone());
     queue.try_spawn(GFP_KERNEL, move || {

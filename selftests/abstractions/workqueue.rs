@@ -6,6 +6,7 @@ use crate::{
     abstractions::{
         context::Context,
         exec,
+        unload::{self, Handle},
         workqueue::{cancel, cancel_sync, Concurrent, HasPlainWork, Options, OwnedQueue},
     },
     support::{eventually, spin_until, stays_false, Counter, CONTEXTS},
@@ -27,6 +28,7 @@ tests! { "workqueue":
     flush_waits_for_what_is_queued,
     drain_waits_for_what_items_queue,
     drop_drains,
+    drop_in_its_own_item,
     queued_item_is_refused,
     queued_in_every_context,
     cancelled_while_queued,
@@ -325,6 +327,39 @@ fn drop_drains() -> Result {
     drains(Options::per_cpu())?;
     drains(Options::unbound())?;
     drains(Options::ordered())
+}
+
+/// An item drops the last reference on its queue: it goes on, the items behind it run, with a delay or
+/// not, and the queue is destroyed, which gives its hold up.
+fn drop_in_its_own_item() -> Result {
+    fn drops<K>(kind: Options<K>, module: &Handle) -> Result {
+        RUNS.set(0);
+        let queue = Arc::new(
+            OwnedQueue::new(c"kmemcg_test_own", kind, module)?,
+            GFP_KERNEL,
+        )?;
+        let gate = block(&queue)?;
+        let own = queue.clone();
+        queue.try_spawn(GFP_KERNEL, move || {
+            drop(own);
+            RUNS.add();
+        })?;
+        queue.try_spawn(GFP_KERNEL, || {
+            RUNS.add();
+        })?;
+        drop(queue.try_spawn_after(msecs_to_jiffies(30), GFP_KERNEL, || {
+            RUNS.add();
+        })?);
+        drop((queue, gate));
+        check!(eventually(|| RUNS.get() == 4));
+        Ok(())
+    }
+    // Without an end that waits for the hold: the test would hang where the drop does.
+    let module = crate::handle()?;
+    drops(Options::unbound(), module)?;
+    unload::scope(|module| drops(Options::per_cpu(), module))?;
+    unload::scope(|module| drops(Options::unbound(), module))?;
+    unload::scope(|module| drops(Options::ordered(), module))
 }
 
 /// Through another `Arc`, which comes back.
