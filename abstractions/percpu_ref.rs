@@ -19,7 +19,7 @@
 //!
 //! ```
 //! use kernel::{prelude::*, sync::Arc, workqueue::*};
-//! use rust_kmemcg::abstractions::{percpu_ref::*, unload, workqueue::{Options, OwnedQueue}};
+//! use rust_kmemcg::abstractions::{percpu_ref::*, unload, workqueue::{Builder, OwnedQueue}};
 //! use rust_kmemcg::impl_has_percpu_ref;
 //!
 //! #[pin_data]
@@ -49,7 +49,7 @@
 //! }
 //!
 //! fn example(module: &unload::Handle) -> Result {
-//!     let queue = OwnedQueue::new(c"example", Options::unbound(), module)?;
+//!     let queue = Builder::unbound().build(c"example", module)?;
 //!     let queue = Arc::new(queue, GFP_KERNEL)?;
 //!     let releases = queue.clone();
 //!     let session = Arc::pin_init(

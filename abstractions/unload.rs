@@ -69,7 +69,7 @@
 //! impl unload::Module for MyModule {
 //!     fn init(module: &unload::Handle) -> impl PinInit<Self, Error> {
 //!         try_pin_init!(Self {
-//!             queue: OwnedQueue::new(c"example", Options::unbound(), module)?,
+//!             queue: Builder::unbound().build(c"example", module)?,
 //!         })
 //!     }
 //! }

@@ -17,7 +17,7 @@
 //! use rust_kmemcg::abstractions::{unload, workqueue::*};
 //!
 //! fn example(module: &unload::Handle) -> Result {
-//!     let queue = OwnedQueue::new(c"example", Options::unbound().max_active(4), module)?;
+//!     let queue = Builder::unbound().max_active(4).build(c"example", module)?;
 //!     queue.try_spawn(GFP_KERNEL, || pr_info!("in a worker\n"))?;
 //!     queue.flush();
 //!     Ok(()) // Dropped here: drained and destroyed.
@@ -27,23 +27,23 @@
 //!
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 
+mod builder;
 mod cancel;
 mod delayed;
-mod options;
 
+pub use builder::{
+    Builder,
+    Concurrent,
+    Ordered,
+    PerCpu,
+    Unbound, //
+};
 pub use cancel::{
     cancel,
     cancel_sync,
     HasPlainWork, //
 };
 pub use delayed::DelayedItem;
-pub use options::{
-    Concurrent,
-    Options,
-    Ordered,
-    PerCpu,
-    Unbound, //
-};
 
 use crate::abstractions::{
     helpers,
@@ -140,23 +140,8 @@ unsafe impl Send for OwnedQueue {}
 unsafe impl Sync for OwnedQueue {}
 
 impl OwnedQueue {
-    /// Makes a queue, for items of the module.
-    ///
-    /// Wraps `alloc_workqueue()`. Context: may sleep.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`. `EINVAL`: more than `WQ_MAX_ACTIVE` items at a time, or a name that is longer than
-    /// the kernel keeps (31 bytes). `ENODEV`: the module is being unloaded.
-    pub fn new<K>(name: &CStr, options: Options<K>, module: &unload::Handle) -> Result<Self> {
-        /// `WQ_NAME_LEN`: C cuts a name that is longer.
-        const NAME_LEN: usize = 32;
-        might_sleep();
-        let name_fits = name.to_bytes_with_nul().len() <= NAME_LEN;
-        if options.max_active > bindings::wq_consts_WQ_MAX_ACTIVE || !name_fits {
-            return Err(EINVAL);
-        }
-        let hold = module.hold()?;
+    /// Wraps `alloc_workqueue()`.
+    fn alloc(name: &CStr, flags: u32, max_active: u32, hold: unload::Hold) -> Result<Self> {
         let held_later = hold.clone();
         let delayed = WaitGroup::new()?;
         let teardown = KBox::pin_init(
@@ -170,8 +155,8 @@ impl OwnedQueue {
                     let ptr = unsafe {
                         helpers::rust_kmemcg_alloc_workqueue(
                             name.as_char_ptr(),
-                            options.flags,
-                            options.max_active as i32,
+                            flags,
+                            max_active as i32,
                         )
                     };
                     NonNull::new(ptr).ok_or(ENOMEM)?
@@ -182,7 +167,7 @@ impl OwnedQueue {
         // INVARIANT: The pointer is that of `teardown`; no item was queued.
         Ok(Self {
             ptr: teardown.ptr,
-            is_ordered: options.flags & bindings::wq_flags___WQ_ORDERED != 0,
+            is_ordered: flags & bindings::wq_flags___WQ_ORDERED != 0,
             delayed: teardown.delayed.clone(),
             teardown: Some(teardown),
             hold,

@@ -11,7 +11,7 @@ use crate::{
         rcu_slot::{self, Reader},
         ticks::Ticks,
         unload,
-        workqueue::{Options, OwnedQueue}, //
+        workqueue::{Builder, OwnedQueue}, //
     },
     protocol::{Group, Kmemcg, NewGroup},
 };
@@ -91,7 +91,7 @@ impl Follower {
                 resting <- new_mutex!((), "Follower::resting"),
                 wake <- new_condvar!("Follower::wake"),
                 work <- new_work!("rust_kmemcg::Follower::work"),
-                queue: OwnedQueue::new(c"rust_kmemcg_cgroup", Options::unbound(), module)?,
+                queue: Builder::unbound().build(c"rust_kmemcg_cgroup", module)?,
             }),
             GFP_KERNEL,
         )

@@ -12,7 +12,7 @@ use crate::{
     abstractions::{
         debugfs::File,
         unload,
-        workqueue::{Options, OwnedQueue}, //
+        workqueue::{Builder, OwnedQueue}, //
     },
     protocol::WorkqueueBlock,
 };
@@ -86,7 +86,7 @@ impl TestKnobs {
         Ok(Self {
             grace_period: None,
             workqueue: None,
-            queue: OwnedQueue::new(c"rust_kmemcg_test_knobs", Options::unbound(), module)?,
+            queue: Builder::unbound().build(c"rust_kmemcg_test_knobs", module)?,
         })
     }
 

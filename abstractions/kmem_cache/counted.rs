@@ -41,7 +41,7 @@ use crate::abstractions::{
     percpu_ref::{Guard, PercpuRef, Release, Released},
     unload,
     wait_group::{Member, WaitGroup},
-    workqueue::{Options as QueueOptions, OwnedQueue},
+    workqueue::{Builder, OwnedQueue},
 };
 use crate::impl_has_percpu_ref;
 use core::{
@@ -298,12 +298,12 @@ impl Reaper {
     ///
     /// `ENOMEM`. `ENODEV`: the module is being unloaded.
     pub fn new(name: &CStr, module: &unload::Handle) -> Result<Self> {
-        let options = QueueOptions::unbound().mem_reclaim();
+        let options = Builder::unbound().mem_reclaim();
         let shared = Arc::pin_init(
             try_pin_init!(Shared {
                 caches: WaitGroup::new()?,
                 work <- new_work!("kmem_cache::Reaper"),
-                queue: OwnedQueue::new(name, options, module)?,
+                queue: options.build(name, module)?,
             }),
             GFP_KERNEL,
         )?;

@@ -10,7 +10,7 @@ use crate::abstractions::{
     rcu_slot::Retired,
     unload,
     wait_group::{Member, WaitGroup},
-    workqueue::{Options, OwnedQueue}, //
+    workqueue::{Builder, OwnedQueue}, //
 };
 use core::ops::Deref;
 use kernel::{
@@ -45,16 +45,14 @@ pub(in crate::protocol) struct Queues {
 impl Queues {
     pub(in crate::protocol) fn new(module: &unload::Handle) -> Result<Self> {
         Ok(Self {
-            works: OwnedQueue::new(
-                c"rust_kmemcg",
-                Options::unbound().mem_reclaim().max_active(MAX_ACTIVE),
-                module,
-            )?,
-            creations: OwnedQueue::new(
-                c"rust_kmemcg_create",
-                Options::unbound().mem_reclaim().max_active(MAX_CREATIONS),
-                module,
-            )?,
+            works: Builder::unbound()
+                .mem_reclaim()
+                .max_active(MAX_ACTIVE)
+                .build(c"rust_kmemcg", module)?,
+            creations: Builder::unbound()
+                .mem_reclaim()
+                .max_active(MAX_CREATIONS)
+                .build(c"rust_kmemcg_create", module)?,
             callbacks: Callbacks::new(module),
             blocked: AtomicFlag::new(false),
             users: WaitGroup::new()?,

@@ -45,11 +45,7 @@ static DROPS: Counter = Counter::new();
 
 /// Drops `reaper` in a worker; returns who tells when that has returned, and the worker's queue.
 fn drop_reaper(reaper: Reaper) -> Result<(Arc<Counter>, OwnedQueue)> {
-    let queue = OwnedQueue::new(
-        c"kmemcg_test_drop",
-        workqueue::Options::unbound(),
-        crate::handle()?,
-    )?;
+    let queue = workqueue::Builder::unbound().build(c"kmemcg_test_drop", crate::handle()?)?;
     let done = Arc::new(Counter::new(), GFP_KERNEL)?;
     let tell = done.clone();
     queue.try_spawn(GFP_KERNEL, move || {

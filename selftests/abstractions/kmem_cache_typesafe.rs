@@ -3,11 +3,7 @@
 //! Memory that keeps its type under RCU.
 
 use crate::{
-    abstractions::{
-        kmem_cache::*,
-        rcu_slot::read,
-        workqueue::{self, OwnedQueue},
-    },
+    abstractions::{kmem_cache::*, rcu_slot::read, workqueue},
     support::{eventually, give_way, spin_until, Counter},
 };
 use core::ptr;
@@ -178,11 +174,7 @@ fn reader_looks_while_memory_is_reused() -> Result {
         },
         GFP_KERNEL,
     )?;
-    let queue = OwnedQueue::new(
-        c"kmemcg_test_ts",
-        workqueue::Options::unbound(),
-        crate::handle()?,
-    )?;
+    let queue = workqueue::Builder::unbound().build(c"kmemcg_test_ts", crate::handle()?)?;
     let reader = shared.clone();
     queue.try_spawn(GFP_KERNEL, move || {
         while reader.stop.get() == 0 {

@@ -8,7 +8,7 @@ use crate::{
         context::Context,
         exec,
         percpu_ref::*,
-        workqueue::{Options, OwnedQueue},
+        workqueue::{Builder, OwnedQueue},
     },
     impl_has_percpu_ref, impl_has_rcu_head,
     support::{
@@ -411,7 +411,7 @@ fn restarted_after_the_release_callback() -> Result {
     let guard = get(&session)?;
     check!(session.refs.kill());
     rcu::rcu_barrier();
-    let queue = OwnedQueue::new(c"kmemcg_test_restart", Options::unbound(), crate::handle()?)?;
+    let queue = Builder::unbound().build(c"kmemcg_test_restart", crate::handle()?)?;
     let queue = Arc::new(queue, GFP_KERNEL)?;
     *session.restart.lock() = Some(queue.clone());
     exec::run(IRQ, guard, drop).map_err(|(error, _)| error)?;
@@ -473,7 +473,7 @@ fn switching_modes() -> Result {
 /// Kills the count while a worker switches it, which takes as long as a grace period is held.
 fn kill_while_switching(kill: fn(&PercpuRef<Session>) -> bool, confirms: usize) -> Result {
     let session = Session::started()?;
-    let queue = OwnedQueue::new(c"kmemcg_test_switch", Options::unbound(), crate::handle()?)?;
+    let queue = Builder::unbound().build(c"kmemcg_test_switch", crate::handle()?)?;
     let held = HeldGracePeriod::new()?;
     let switched = session.clone();
     static SWITCHED: Counter = Counter::new();
@@ -517,7 +517,7 @@ fn confirmed_kill_while_it_is_switched() -> Result {
 fn killed_while_it_is_resurrected() -> Result {
     let session = Session::started()?;
     let guard = get(&session)?;
-    let queue = OwnedQueue::new(c"kmemcg_test_revive", Options::unbound(), crate::handle()?)?;
+    let queue = Builder::unbound().build(c"kmemcg_test_revive", crate::handle()?)?;
     let held = HeldGracePeriod::new()?;
     check!(session.refs.kill());
     static REVIVED: Counter = Counter::new();
@@ -596,7 +596,7 @@ fn not_resurrected_before_it_is_confirmed() -> Result {
 /// By another thread; ended by a kill.
 fn switching_says_why_not() -> Result {
     let session = Session::started()?;
-    let queue = OwnedQueue::new(c"kmemcg_test_switch", Options::unbound(), crate::handle()?)?;
+    let queue = Builder::unbound().build(c"kmemcg_test_switch", crate::handle()?)?;
     let held = HeldGracePeriod::new()?;
     let switched = session.clone();
     static BEGUN: Counter = Counter::new();

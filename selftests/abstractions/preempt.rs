@@ -4,11 +4,7 @@
 
 use crate::{
     abstractions::{
-        exec,
-        percpu_ref::*,
-        preempt,
-        rcu_slot::RcuSlot,
-        workqueue::{Options, OwnedQueue},
+        exec, percpu_ref::*, preempt, rcu_slot::RcuSlot, workqueue::Builder,
     },
     impl_has_percpu_ref,
     support::{
@@ -63,7 +59,7 @@ fn guard_holds_a_grace_period_open() -> Result {
     check!(slot.publish(Arc::new(Bell(&DROPS), GFP_KERNEL)?).is_ok());
     let held = HeldGracePeriod::by(|wait| preempt::with(|_| wait()))?;
     let retired = slot.take().ok_or(ENOENT)?;
-    let queue = OwnedQueue::new(c"kmemcg_test_preempt", Options::unbound(), crate::handle()?)?;
+    let queue = Builder::unbound().build(c"kmemcg_test_preempt", crate::handle()?)?;
     queue.try_spawn(GFP_KERNEL, move || drop(retired))?;
     check!(stays_false(|| DROPS.get() != 0));
     check!(held.is_held());

@@ -6,7 +6,7 @@ use crate::{
     abstractions::{
         exec,
         rcu_slot::{read, RcuSlot, Retired},
-        workqueue::{Options, OwnedQueue},
+        workqueue::Builder,
     },
     support::{
         cpus_expected, eventually, give_way, in_parallel, stays_false, Bell, Counter,
@@ -153,7 +153,7 @@ fn retired_waits_for_readers() -> Result {
         check!(slot.publish(value(1)?).is_ok());
         let held = HeldGracePeriod::new()?;
         let retired = slot.take().ok_or(ENOENT)?;
-        let queue = OwnedQueue::new(c"kmemcg_test_slot", Options::unbound(), crate::handle()?)?;
+        let queue = Builder::unbound().build(c"kmemcg_test_slot", crate::handle()?)?;
         queue.try_spawn(GFP_KERNEL, move || way(retired))?;
         check!(stays_false(|| DROPS.get() != 0));
         check!(held.is_held());

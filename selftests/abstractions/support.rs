@@ -5,7 +5,7 @@
 use crate::abstractions::{
     context::Context,
     rcu_slot,
-    workqueue::{Options, OwnedQueue},
+    workqueue::{Builder, OwnedQueue},
 };
 use core::ptr;
 use kernel::{
@@ -222,7 +222,7 @@ impl HeldGracePeriod {
 
     /// By another kind of reader, which calls `wait` as one.
     pub(crate) fn by(as_reader: fn(wait: &dyn Fn())) -> Result<Self> {
-        let queue = OwnedQueue::new(c"kmemcg_test_hold", Options::unbound(), crate::handle()?)?;
+        let queue = Builder::unbound().build(c"kmemcg_test_hold", crate::handle()?)?;
         let state = Arc::new(Counter::new(), GFP_KERNEL)?;
         let reader = state.clone();
         queue.try_spawn(GFP_KERNEL, move || {
@@ -264,7 +264,7 @@ pub(crate) fn in_parallel<F>(n: usize, f: F) -> Result<u32>
 where
     F: Fn(usize) + Send + Sync + 'static,
 {
-    let queue = OwnedQueue::new(c"kmemcg_test_many", Options::unbound(), crate::handle()?)?;
+    let queue = Builder::unbound().build(c"kmemcg_test_many", crate::handle()?)?;
     let shared = Arc::new((Counter::new(), Atomic::<u64>::new(0), f), GFP_KERNEL)?;
     for i in 0..n {
         let shared = shared.clone();

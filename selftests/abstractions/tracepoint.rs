@@ -6,7 +6,7 @@ use crate::{
     abstractions::{
         kmem_cache::{KmemCache, Options},
         tracepoint::Probe,
-        workqueue::{self, OwnedQueue},
+        workqueue,
     },
     support::{eventually, spin_until, Counter},
 };
@@ -168,11 +168,7 @@ fn drop_waits_for_a_running_hook() -> Result {
         GFP_KERNEL,
     )?;
     let allocates = cache.clone();
-    let queue = OwnedQueue::new(
-        c"kmemcg_test_trace",
-        workqueue::Options::unbound(),
-        crate::handle()?,
-    )?;
+    let queue = workqueue::Builder::unbound().build(c"kmemcg_test_trace", crate::handle()?)?;
     queue.try_spawn(GFP_KERNEL, move || {
         TASK.store(Task::current_raw(), Release);
         let _ = allocates.alloc(1, GFP_KERNEL);

@@ -10,7 +10,7 @@ use crate::{
         percpu_ref::{self, PercpuRef, Release},
         unload::*,
         wait_group::WaitGroup,
-        workqueue::{Options, OwnedQueue},
+        workqueue::{Builder, OwnedQueue},
     },
     impl_has_percpu_ref, impl_has_rcu_head,
     support::{eventually, spin_until, stays_false, Bell, Counter, HeldGracePeriod},
@@ -94,7 +94,7 @@ impl Second {
 
     /// Drops it in a worker, and returns who says when that is done.
     fn unload(self) -> Result<Unloading> {
-        let queue = OwnedQueue::new(c"kmemcg_test_unload", Options::unbound(), crate::handle()?)?;
+        let queue = Builder::unbound().build(c"kmemcg_test_unload", crate::handle()?)?;
         let done = Arc::new(Counter::new(), GFP_KERNEL)?;
         let (handle, end) = (self.handle(), done.clone());
         queue.try_spawn(GFP_KERNEL, move || {
@@ -167,12 +167,12 @@ fn anchor_elsewhere_is_einval() -> Result {
 
 /// A value that owns a hold, and can be dropped wherever a task may sleep.
 fn held(module: &Handle) -> Result<OwnedQueue> {
-    OwnedQueue::new(c"kmemcg_test_held", Options::unbound(), module)
+    Builder::unbound().build(c"kmemcg_test_held", module)
 }
 
 /// Whichever value owns it, in whatever order they are dropped.
 fn drop_waits_for_the_last_hold() -> Result {
-    let queue = OwnedQueue::new(c"kmemcg_test_hold", Options::unbound(), crate::handle()?)?;
+    let queue = Builder::unbound().build(c"kmemcg_test_hold", crate::handle()?)?;
     let second = Second::new()?;
     let handle = second.handle();
     let (first, last) = (held(&handle)?, held(&handle)?);
@@ -194,7 +194,7 @@ fn drop_waits_for_the_last_hold() -> Result {
 /// stays there for as long as it takes without sleeping: no RCU reader, and no hold. The hold is that of
 /// a count, as a queue is destroyed by another worker.
 fn drop_waits_for_a_task_on_its_way_out() -> Result {
-    let queue = OwnedQueue::new(c"kmemcg_test_out", Options::unbound(), crate::handle()?)?;
+    let queue = Builder::unbound().build(c"kmemcg_test_out", crate::handle()?)?;
     let second = Second::new()?;
     let session = session()?;
     PercpuRef::start(&session, &second.handle())?;
@@ -262,7 +262,7 @@ fn nothing_can_be_had(handle: &Handle) -> Result {
         ENODEV
     );
     check_err!(
-        OwnedQueue::new(c"kmemcg_test_late", Options::unbound(), handle),
+        Builder::unbound().build(c"kmemcg_test_late", handle),
         ENODEV
     );
     check_err!(Reaper::new(c"kmemcg_test_late", handle), ENODEV);
@@ -286,7 +286,7 @@ fn hold_gives_another_after_the_close() -> Result {
 }
 
 fn queue_keeps_the_module() -> Result {
-    keeps(|module| OwnedQueue::new(c"kmemcg_test_keeps", Options::unbound(), module))
+    keeps(|module| Builder::unbound().build(c"kmemcg_test_keeps", module))
 }
 
 fn reaper_keeps_the_module() -> Result {
@@ -443,7 +443,7 @@ fn callbacks_have_run_after_the_drop() -> Result {
 fn members_of_a_group() -> Result {
     let group = WaitGroup::new()?;
     group.wait();
-    let queue = OwnedQueue::new(c"kmemcg_test_group", Options::unbound(), crate::handle()?)?;
+    let queue = Builder::unbound().build(c"kmemcg_test_group", crate::handle()?)?;
     let waited = Arc::new(AtomicFlag::new(false), GFP_KERNEL)?;
     let member = group.try_join().ok_or(ENODEV)?;
     group.close();

@@ -7,7 +7,7 @@ use crate::{
         context::Context,
         exec,
         unload::{self, Handle},
-        workqueue::{cancel, cancel_sync, Concurrent, HasPlainWork, Options, OwnedQueue},
+        workqueue::{cancel, cancel_sync, Builder, Concurrent, HasPlainWork, OwnedQueue},
     },
     support::{eventually, spin_until, stays_false, Counter, CONTEXTS},
 };
@@ -130,9 +130,9 @@ fn item(waits: bool) -> Result<Arc<Item>> {
 }
 
 /// A queue with these options: items run, in a task.
-fn runs<K>(options: Options<K>) -> Result {
+fn runs<K>(options: Builder<K>) -> Result {
     RUNS.set(0);
-    let queue = OwnedQueue::new(c"kmemcg_test_opt%s", options, crate::handle()?)?;
+    let queue = options.build(c"kmemcg_test_opt%s", crate::handle()?)?;
     queue.try_spawn(GFP_KERNEL, || {
         if Context::current() == Context::Task {
             RUNS.add();
@@ -144,7 +144,7 @@ fn runs<K>(options: Options<K>) -> Result {
 }
 
 /// What every kind has, in all combinations.
-fn runs_with_each_option<K: Copy>(kind: Options<K>) -> Result {
+fn runs_with_each_option<K: Copy>(kind: Builder<K>) -> Result {
     runs(kind)?;
     runs(kind.mem_reclaim())?;
     runs(kind.freezable())?;
@@ -153,36 +153,36 @@ fn runs_with_each_option<K: Copy>(kind: Options<K>) -> Result {
 
 /// All combinations that there are.
 fn every_option_makes_a_queue() -> Result {
-    fn concurrent<K: Concurrent + Copy>(kind: Options<K>) -> Result {
+    fn concurrent<K: Concurrent + Copy>(kind: Builder<K>) -> Result {
         for max_active in [0, 1, 7, bindings::wq_consts_WQ_MAX_ACTIVE] {
             runs_with_each_option(kind.max_active(max_active))?;
             runs_with_each_option(kind.max_active(max_active).highpri())?;
         }
         Ok(())
     }
-    concurrent(Options::per_cpu())?;
-    concurrent(Options::unbound())?;
-    runs_with_each_option(Options::ordered())
+    concurrent(Builder::per_cpu())?;
+    concurrent(Builder::per_cpu().cpu_intensive())?;
+    concurrent(Builder::per_cpu().power_efficient())?;
+    concurrent(Builder::per_cpu().cpu_intensive().power_efficient())?;
+    concurrent(Builder::unbound())?;
+    runs_with_each_option(Builder::ordered())
 }
 
 /// More than the kernel runs; changing it, up to the limits, and not that of an ordered queue.
 fn max_active_is_checked() -> Result {
-    fn refused<K: Concurrent>(kind: Options<K>, max_active: u32) -> Result {
+    fn refused<K: Concurrent>(kind: Builder<K>, max_active: u32) -> Result {
         let options = kind.max_active(max_active);
-        check_err!(
-            OwnedQueue::new(c"kmemcg_test_max", options, crate::handle()?),
-            EINVAL
-        );
+        check_err!(options.build(c"kmemcg_test_max", crate::handle()?), EINVAL);
         Ok(())
     }
     for max_active in [bindings::wq_consts_WQ_MAX_ACTIVE + 1, 1 << 31, u32::MAX] {
-        refused(Options::per_cpu(), max_active)?;
-        refused(Options::unbound(), max_active)?;
+        refused(Builder::per_cpu(), max_active)?;
+        refused(Builder::unbound(), max_active)?;
     }
-    let ordered = OwnedQueue::new(c"kmemcg_test_max", Options::ordered(), crate::handle()?)?;
+    let ordered = Builder::ordered().build(c"kmemcg_test_max", crate::handle()?)?;
     check_err!(ordered.set_max_active(1), EINVAL);
     check_err!(ordered.set_max_active(2), EINVAL);
-    let queue = OwnedQueue::new(c"kmemcg_test_max", Options::unbound(), crate::handle()?)?;
+    let queue = Builder::unbound().build(c"kmemcg_test_max", crate::handle()?)?;
     for max_active in [0, 1, 2, bindings::wq_consts_WQ_MAX_ACTIVE, u32::MAX] {
         queue.set_max_active(max_active)?;
     }
@@ -192,11 +192,9 @@ fn max_active_is_checked() -> Result {
 /// With one at a time the second waits for the first; with two it does not.
 fn max_active_limits() -> Result {
     RUNS.set(0);
-    let queue = OwnedQueue::new(
-        c"kmemcg_test_active",
-        Options::unbound().max_active(1),
-        crate::handle()?,
-    )?;
+    let queue = Builder::unbound()
+        .max_active(1)
+        .build(c"kmemcg_test_active", crate::handle()?)?;
     let gate = block(&queue)?;
     queue.try_spawn(GFP_KERNEL, || {
         RUNS.add();
@@ -217,7 +215,7 @@ fn ordered_runs_one_after_the_other() -> Result {
     WRONG.set(0);
     RUNS.set(0);
     RUNNING.set(0);
-    let queue = OwnedQueue::new(c"kmemcg_test_ordered", Options::ordered(), crate::handle()?)?;
+    let queue = Builder::ordered().build(c"kmemcg_test_ordered", crate::handle()?)?;
     for i in 0..200 {
         queue.try_spawn(GFP_KERNEL, move || {
             if RUNNING.add() != 0 {
@@ -238,7 +236,7 @@ fn ordered_runs_one_after_the_other() -> Result {
 fn flush_waits_for_what_is_queued() -> Result {
     RUNS.set(0);
     let queue = Arc::new(
-        OwnedQueue::new(c"kmemcg_test_flush", Options::unbound(), crate::handle()?)?,
+        Builder::unbound().build(c"kmemcg_test_flush", crate::handle()?)?,
         GFP_KERNEL,
     )?;
     queue.flush();
@@ -253,7 +251,7 @@ fn flush_waits_for_what_is_queued() -> Result {
     gate.entered.wait_for_completion();
     let flushed = Arc::new(Counter::new(), GFP_KERNEL)?;
     let (tell, flushes) = (flushed.clone(), queue.clone());
-    let other = OwnedQueue::new(c"kmemcg_test_other", Options::unbound(), crate::handle()?)?;
+    let other = Builder::unbound().build(c"kmemcg_test_other", crate::handle()?)?;
     other.try_spawn(GFP_KERNEL, move || {
         flushes.flush();
         tell.set(1);
@@ -289,7 +287,7 @@ fn drain_waits_for_what_items_queue() -> Result {
     }
     RUNS.set(0);
     let mut queue = KBox::new(
-        OwnedQueue::new(c"kmemcg_test_drain", Options::unbound(), crate::handle()?)?,
+        Builder::unbound().build(c"kmemcg_test_drain", crate::handle()?)?,
         GFP_KERNEL,
     )?;
     let raw: *const OwnedQueue = &*queue;
@@ -311,9 +309,9 @@ fn drain_waits_for_what_items_queue() -> Result {
 
 /// Every item has run when the drop returns.
 fn drop_drains() -> Result {
-    fn drains<K>(kind: Options<K>) -> Result {
+    fn drains<K>(kind: Builder<K>) -> Result {
         RUNS.set(0);
-        let queue = OwnedQueue::new(c"kmemcg_test_drop", kind, crate::handle()?)?;
+        let queue = kind.build(c"kmemcg_test_drop", crate::handle()?)?;
         for _ in 0..50 {
             queue.try_spawn(GFP_KERNEL, || {
                 spin_until(|| false, Delta::from_micros(20));
@@ -324,20 +322,17 @@ fn drop_drains() -> Result {
         check_eq!(RUNS.get(), 50);
         Ok(())
     }
-    drains(Options::per_cpu())?;
-    drains(Options::unbound())?;
-    drains(Options::ordered())
+    drains(Builder::per_cpu())?;
+    drains(Builder::unbound())?;
+    drains(Builder::ordered())
 }
 
 /// An item drops the last reference on its queue: it goes on, the items behind it run, with a delay or
 /// not, and the queue is destroyed, which gives its hold up.
 fn drop_in_its_own_item() -> Result {
-    fn drops<K>(kind: Options<K>, module: &Handle) -> Result {
+    fn drops<K>(kind: Builder<K>, module: &Handle) -> Result {
         RUNS.set(0);
-        let queue = Arc::new(
-            OwnedQueue::new(c"kmemcg_test_own", kind, module)?,
-            GFP_KERNEL,
-        )?;
+        let queue = Arc::new(kind.build(c"kmemcg_test_own", module)?, GFP_KERNEL)?;
         let gate = block(&queue)?;
         let own = queue.clone();
         queue.try_spawn(GFP_KERNEL, move || {
@@ -356,16 +351,16 @@ fn drop_in_its_own_item() -> Result {
     }
     // Without an end that waits for the hold: the test would hang where the drop does.
     let module = crate::handle()?;
-    drops(Options::unbound(), module)?;
-    unload::scope(|module| drops(Options::per_cpu(), module))?;
-    unload::scope(|module| drops(Options::unbound(), module))?;
-    unload::scope(|module| drops(Options::ordered(), module))
+    drops(Builder::unbound(), module)?;
+    unload::scope(|module| drops(Builder::per_cpu(), module))?;
+    unload::scope(|module| drops(Builder::unbound(), module))?;
+    unload::scope(|module| drops(Builder::ordered(), module))
 }
 
 /// Through another `Arc`, which comes back.
 fn queued_item_is_refused() -> Result {
     RUNS.set(0);
-    let queue = OwnedQueue::new(c"kmemcg_test_twice", Options::ordered(), crate::handle()?)?;
+    let queue = Builder::ordered().build(c"kmemcg_test_twice", crate::handle()?)?;
     let gate = block(&queue)?;
     let work = item(false)?;
     check!(queue.enqueue(work.clone()).is_ok());
@@ -387,7 +382,7 @@ fn queued_item_is_refused() -> Result {
 fn queued_in_every_context() -> Result {
     RUNS.set(0);
     let queue = Arc::new(
-        OwnedQueue::new(c"kmemcg_test_ctx", Options::unbound(), crate::handle()?)?,
+        Builder::unbound().build(c"kmemcg_test_ctx", crate::handle()?)?,
         GFP_KERNEL,
     )?;
     for &context in CONTEXTS {
@@ -409,7 +404,7 @@ fn cancelled_while_queued() -> Result {
     let ways: [fn(&Arc<Item>) -> Option<Arc<Item>>; 2] = [cancel, cancel_sync];
     for way in ways {
         RUNS.set(0);
-        let queue = OwnedQueue::new(c"kmemcg_test_cancel", Options::ordered(), crate::handle()?)?;
+        let queue = Builder::ordered().build(c"kmemcg_test_cancel", crate::handle()?)?;
         let gate = block(&queue)?;
         let work = item(false)?;
         check!(queue.enqueue(work.clone()).is_ok());
@@ -430,7 +425,7 @@ fn cancelled_while_queued() -> Result {
 /// Nothing to give back; the one does not wait, the other one does.
 fn cancelled_while_running() -> Result {
     RUNS.set(0);
-    let queue = OwnedQueue::new(c"kmemcg_test_running", Options::unbound(), crate::handle()?)?;
+    let queue = Builder::unbound().build(c"kmemcg_test_running", crate::handle()?)?;
     let work = item(true)?;
     check!(queue.enqueue(work.clone()).is_ok());
     work.entered.wait_for_completion();
@@ -438,7 +433,7 @@ fn cancelled_while_running() -> Result {
     check_eq!(RUNS.get(), 0);
     let done = Arc::new(Counter::new(), GFP_KERNEL)?;
     let (tell, cancels) = (done.clone(), work.clone());
-    let other = OwnedQueue::new(c"kmemcg_test_other", Options::unbound(), crate::handle()?)?;
+    let other = Builder::unbound().build(c"kmemcg_test_other", crate::handle()?)?;
     other.try_spawn(GFP_KERNEL, move || {
         tell.set(if cancel_sync(&cancels).is_none() {
             1
@@ -455,7 +450,7 @@ fn cancelled_while_running() -> Result {
 
 /// Never queued, and run already.
 fn cancelled_while_idle() -> Result {
-    let queue = OwnedQueue::new(c"kmemcg_test_idle", Options::unbound(), crate::handle()?)?;
+    let queue = Builder::unbound().build(c"kmemcg_test_idle", crate::handle()?)?;
     let work = item(false)?;
     check!(cancel(&work).is_none());
     check!(cancel_sync(&work).is_none());
@@ -481,7 +476,7 @@ impl Unique for Arc<Item> {
 /// Not at once, and once; also when its handle is dropped.
 fn delayed_item_runs() -> Result {
     RUNS.set(0);
-    let queue = OwnedQueue::new(c"kmemcg_test_delay", Options::unbound(), crate::handle()?)?;
+    let queue = Builder::unbound().build(c"kmemcg_test_delay", crate::handle()?)?;
     let begin = Instant::<Monotonic>::now();
     drop(
         queue.try_spawn_after(msecs_to_jiffies(60), GFP_KERNEL, move || {
@@ -500,7 +495,7 @@ fn delayed_item_runs() -> Result {
 /// The closure comes back, and the queue does not wait for it.
 fn delayed_item_is_cancelled() -> Result {
     RUNS.set(0);
-    let queue = OwnedQueue::new(c"kmemcg_test_delay", Options::unbound(), crate::handle()?)?;
+    let queue = Builder::unbound().build(c"kmemcg_test_delay", crate::handle()?)?;
     let item = queue.try_spawn_after(msecs_to_jiffies(3_600_000), GFP_KERNEL, || {
         RUNS.add();
     })?;
@@ -509,7 +504,7 @@ fn delayed_item_is_cancelled() -> Result {
     closure();
     check_eq!(RUNS.get(), 1);
     // In the queue already, behind another one.
-    let ordered = OwnedQueue::new(c"kmemcg_test_delayo", Options::ordered(), crate::handle()?)?;
+    let ordered = Builder::ordered().build(c"kmemcg_test_delayo", crate::handle()?)?;
     let gate = block(&ordered)?;
     let item = ordered.try_spawn_after(0, GFP_KERNEL, || {
         RUNS.set(100);
@@ -526,7 +521,7 @@ fn delayed_item_that_runs_is_not_cancelled() -> Result {
     RUNS.set(0);
     static STATE: Counter = Counter::new();
     STATE.set(0);
-    let queue = OwnedQueue::new(c"kmemcg_test_delay", Options::unbound(), crate::handle()?)?;
+    let queue = Builder::unbound().build(c"kmemcg_test_delay", crate::handle()?)?;
     let item = queue.try_spawn_after(1, GFP_KERNEL, || {
         STATE.set(1);
         spin_until(|| STATE.get() == 2, Delta::from_secs(1));
@@ -550,7 +545,7 @@ fn delayed_item_that_runs_is_not_cancelled() -> Result {
 /// Both return after the closure has run.
 fn drop_and_drain_wait_for_delayed_items() -> Result {
     RUNS.set(0);
-    let mut queue = OwnedQueue::new(c"kmemcg_test_delay", Options::unbound(), crate::handle()?)?;
+    let mut queue = Builder::unbound().build(c"kmemcg_test_delay", crate::handle()?)?;
     let run = || {
         spin_until(|| false, Delta::from_millis(1));
         RUNS.add();
@@ -572,7 +567,7 @@ fn drop_and_drain_wait_for_delayed_items() -> Result {
 /// At once; many.
 fn delayed_item_without_a_delay() -> Result {
     RUNS.set(0);
-    let queue = OwnedQueue::new(c"kmemcg_test_delay0", Options::unbound(), crate::handle()?)?;
+    let queue = Builder::unbound().build(c"kmemcg_test_delay0", crate::handle()?)?;
     let mut cancelled = 0;
     for i in 0..200 {
         let item = queue.try_spawn_after(i % 2, GFP_KERNEL, || {

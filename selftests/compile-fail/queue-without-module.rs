@@ -6,16 +6,16 @@
 use kernel::{prelude::*, sync::SetOnce};
 use rust_kmemcg::abstractions::{
     unload,
-    workqueue::{Options, OwnedQueue},
+    workqueue::{Builder, OwnedQueue},
 };
 
 static QUEUE: SetOnce<OwnedQueue> = SetOnce::new();
 
 pub fn example(module: &unload::Handle) -> Result {
     #[cfg(not(fixed))]
-    let queue = OwnedQueue::new(c"example", Options::unbound())?; //~ ERROR E0061 argument #3 of type `&Handle` is missing
+    let queue = Builder::unbound().build(c"example")?; //~ ERROR E0061 argument #2 of type `&Handle` is missing
     #[cfg(fixed)]
-    let queue = OwnedQueue::new(c"example", Options::unbound(), module)?;
+    let queue = Builder::unbound().build(c"example", module)?;
     QUEUE.populate(queue);
     Ok(())
 }

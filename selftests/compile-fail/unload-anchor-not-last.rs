@@ -18,7 +18,7 @@ pub struct MyModule<M: ModuleMetadata> {
 pub fn init<M: ModuleMetadata>() -> impl PinInit<MyModule<M>, Error> {
     try_pin_init!(MyModule {
         anchor <- unload::Anchor::new(), //~ ERROR E0133 call to unsafe function
-        queue: OwnedQueue::new(c"example", Options::unbound(), anchor.handle())?,
+        queue: Builder::unbound().build(c"example", anchor.handle())?,
     })
 }
 
@@ -32,7 +32,7 @@ pub struct MyModule {
 impl unload::Module for MyModule {
     fn init(module: &unload::Handle) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            queue: OwnedQueue::new(c"example", Options::unbound(), module)?,
+            queue: Builder::unbound().build(c"example", module)?,
         })
     }
 }
