@@ -10,6 +10,8 @@
 //! of delayed items, so the in-tree `enqueue_delayed()` must not be reachable through it. The
 //! delayed items of [`OwnedQueue::try_spawn_after`] are counted and waited for.
 //!
+//! A [`ScopedWork`] is an item that is cancelled when it is dropped, delayed or not.
+//!
 //! # Examples
 //!
 //! ```
@@ -30,6 +32,7 @@
 mod builder;
 mod cancel;
 mod delayed;
+mod scoped;
 
 pub use builder::{
     Builder,
@@ -44,6 +47,13 @@ pub use cancel::{
     HasPlainWork, //
 };
 pub use delayed::DelayedItem;
+pub use scoped::{
+    work_class,
+    ScopedWork,
+    SystemQueue,
+    Target,
+    WorkClass, //
+};
 
 use crate::abstractions::{
     helpers,

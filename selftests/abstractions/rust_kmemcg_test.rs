@@ -41,6 +41,7 @@ mod rcu_slot;
 mod tracepoint;
 mod unload;
 mod workqueue;
+mod workqueue_scoped;
 
 use abstractions::{
     call_rcu::Callbacks,
@@ -81,6 +82,7 @@ static TOPICS: &[&[support::Test]] = &[
     rcu_array::TESTS,
     rcu_hash::TESTS,
     workqueue::TESTS,
+    workqueue_scoped::TESTS,
     exec::TESTS,
     debugfs::TESTS,
     tracepoint::TESTS,
