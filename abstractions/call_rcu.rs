@@ -6,6 +6,10 @@
 //! of it to RCU, and [`RcuCallback::run`] receives that back when every reader that was there has
 //! gone. Nothing is allocated, and a head cannot be queued twice.
 //!
+//! That can fail: the head may be queued already through another `Arc`, or the module is being unloaded.
+//! An [`RcuArc`] has settled both when it was made: its head is its own, and it keeps the module. Its drop
+//! gives its reference up after a grace period, and cannot fail.
+//!
 //! # Why a module cannot be unloaded before its callbacks have run
 //!
 //! Callbacks are queued through [`Callbacks`], which are had from the handle of the module's
@@ -36,26 +40,53 @@
 //!
 //! fn example(module: &unload::Handle) -> Result {
 //!     let entry = Arc::pin_init(pin_init!(Entry { rcu <- RcuHead::new() }), GFP_KERNEL)?;
-//!     Callbacks::new(module).call(entry).map_err(|_| EBUSY)
+//!     Ok(Callbacks::new(module).call(entry)?)
 //! }
 //! # assert_eq!(unload::scope(example), Ok(()));
 //! ```
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
-use crate::abstractions::{helpers, preempt, rcu_slot::Retired, unload};
-use core::{marker::PhantomData, mem::ManuallyDrop};
+use crate::abstractions::{
+    helpers,
+    preempt,
+    rcu_slot::Retired,
+    unload, //
+};
+use core::{
+    marker::PhantomData,
+    mem::{
+        offset_of,
+        ManuallyDrop, //
+    },
+    ops::Deref,
+    ptr, //
+};
 use kernel::{
     bindings,
     prelude::*,
     sync::{
-        atomic::{AtomicFlag, Full, Release},
-        rcu, Arc,
+        atomic::{
+            AtomicFlag,
+            Full,
+            Relaxed,
+            Release, //
+        },
+        rcu,
+        Arc,
+        UniqueArc, //
     },
-    types::{NotThreadSafe, Opaque},
+    types::{
+        NotThreadSafe,
+        Opaque, //
+    },
 };
 
 /// A `struct rcu_head`, embedded in the `T` that its callback receives.
+///
+/// # Invariants
+///
+/// `queued` is true while `head` is queued, or an [`RcuArc`] has it. Only what has set it touches `head`.
 #[pin_data]
 pub struct RcuHead<T> {
     #[pin]
@@ -64,16 +95,18 @@ pub struct RcuHead<T> {
     _callback: PhantomData<fn(T)>,
 }
 
-// SAFETY: Queued from any CPU; `queued` lets one at a time touch the head.
+// SAFETY: `call_rcu()` may be called on another CPU than the one where the head was made, and the callback
+// may run on any.
 unsafe impl<T> Send for RcuHead<T> {}
-// SAFETY: As above.
+// SAFETY: Several tasks have no access to `head` through a shared reference at a time: `queued` is set by
+// one of them, by the type invariants.
 unsafe impl<T> Sync for RcuHead<T> {}
 
 impl<T> RcuHead<T> {
     /// Makes a head that is not queued.
     pub fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            // RCU writes it when it is queued; before that nobody reads it.
+            // INVARIANT: Not queued. RCU writes `head` when it is queued; before that nobody reads it.
             head <- Opaque::ffi_init(|_| ()),
             queued: AtomicFlag::new(false),
             _callback: PhantomData,
@@ -194,12 +227,52 @@ unsafe impl<T: Send + 'static> RcuPointer for Pin<KBox<T>> {
 /// Cannot leave the callback that it was made for.
 pub struct InCallback<'a>(PhantomData<&'a mut ()>, NotThreadSafe);
 
+/// Why RCU did not take a pointer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reason {
+    /// The head is queued, through another `Arc`, or belongs to an [`RcuArc`].
+    Queued,
+    /// The module is being unloaded, and its [`unload::Anchor`] is being dropped.
+    Unloading,
+}
+
+/// A pointer that RCU did not take.
+///
+/// As an error code, `EBUSY` if its head is queued, and `ENODEV` if the module is being unloaded.
+pub struct Refused<P> {
+    /// The pointer.
+    pub this: P,
+    /// Why.
+    pub reason: Reason,
+}
+
+impl<P> Refused<P> {
+    /// Changes the pointer.
+    #[inline]
+    pub fn map<R>(self, f: impl FnOnce(P) -> R) -> Refused<R> {
+        Refused {
+            this: f(self.this),
+            reason: self.reason,
+        }
+    }
+}
+
+impl<P> From<Refused<P>> for Error {
+    fn from(refused: Refused<P>) -> Self {
+        match refused.reason {
+            Reason::Queued => EBUSY,
+            Reason::Unloading => ENODEV,
+        }
+    }
+}
+
 /// Queues RCU callbacks, as long as the module's [`unload::Anchor`] exists.
 #[derive(Clone)]
 pub struct Callbacks(unload::Handle);
 
 impl Callbacks {
     /// For the module that the handle is of, which is the one whose callbacks these are.
+    #[inline]
     pub fn new(handle: &unload::Handle) -> Self {
         Self(handle.clone())
     }
@@ -211,10 +284,10 @@ impl Callbacks {
     ///
     /// # Errors
     ///
-    /// Gives `this` back when its head is queued already, through another `Arc`; or when the module
-    /// is being unloaded, and its [`unload::Anchor`] is being dropped.
+    /// Gives `this` back, and says why: see [`Reason`]. A box has its head alone, so that it comes back
+    /// only if the module is being unloaded.
     #[inline]
-    pub fn call<P, const ID: u64>(&self, this: P) -> Result<(), P>
+    pub fn call<P, const ID: u64>(&self, this: P) -> Result<(), Refused<P>>
     where
         P: RcuPointer,
         P::Target: RcuCallback<ID, Pointer = P>,
@@ -222,52 +295,58 @@ impl Callbacks {
         let raw = this.into_raw();
         // SAFETY: The target is alive and stays where it is until the pointer is taken back, by the
         // callback or below.
-        if unsafe { self.queue::<P::Target, ID>(raw) } {
-            Ok(())
-        } else {
+        unsafe { self.queue::<P::Target, ID>(raw) }.map_err(|reason| Refused {
             // SAFETY: From `into_raw()` above.
-            Err(unsafe { P::from_raw(raw) })
-        }
+            this: unsafe { P::from_raw(raw) },
+            reason,
+        })
     }
 
     /// As [`call`](Self::call), for what was taken out of an [`RcuSlot`](super::rcu_slot::RcuSlot):
     /// the callback owns it, and no reader of the slot is left.
     #[inline]
-    pub fn call_retired<T, const ID: u64>(&self, this: Retired<T>) -> Result<(), Retired<T>>
+    pub fn call_retired<T, const ID: u64>(
+        &self,
+        this: Retired<T>,
+    ) -> Result<(), Refused<Retired<T>>>
     where
         T: RcuCallback<ID, Pointer = Arc<T>>,
     {
         let this = ManuallyDrop::new(this);
-        // SAFETY: As in `call()`: where it was queued the `Arc` in `this` is the callback's, which
-        // runs after a grace period.
-        if unsafe { self.queue::<T, ID>(&**this) } {
-            Ok(())
-        } else {
-            Err(ManuallyDrop::into_inner(this))
-        }
+        // SAFETY: `this` keeps the target alive and in its place. Where it was queued the `Arc` in
+        // `this` is the callback's, which runs after a grace period.
+        unsafe { self.queue::<T, ID>(&**this) }.map_err(|reason| Refused {
+            this: ManuallyDrop::into_inner(this),
+            reason,
+        })
     }
 
-    /// Queues the head of `raw`, unless it is queued or the module goes; tells whether it did.
+    /// Queues the head of `raw`, unless it is queued or the module is being unloaded.
     ///
     /// # Safety
     ///
-    /// `raw` is alive and stays where it is, and if this returns true, it is for the callback to
-    /// take back as a `T::Pointer`.
-    unsafe fn queue<T: RcuCallback<ID>, const ID: u64>(&self, raw: *const T) -> bool {
+    /// `raw` is alive and stays where it is, and if this succeeds, it is for the callback to take back
+    /// as a `T::Pointer`.
+    #[inline]
+    unsafe fn queue<T: RcuCallback<ID>, const ID: u64>(&self, raw: *const T) -> Result<(), Reason> {
         // SAFETY: The caller guarantees that it is alive.
         let head = unsafe { &*raw }.rcu_head();
-        let guard = preempt::disable();
-        let queued = !self.0.is_closed() && !head.queued.xchg(true, Full);
-        if queued {
-            // SAFETY: The head is not queued, as the flag was clear, and the caller guarantees that it
-            // stays until the callback. The code of the callback stays, too: the anchor was not closed,
-            // and its drop waits first for this read-side section, then for the callback.
+        preempt::with(|_| {
+            if self.0.is_closed() {
+                return Err(Reason::Unloading);
+            }
+            if head.queued.xchg(true, Full) {
+                return Err(Reason::Queued);
+            }
+            // SAFETY: `call_rcu()` requires a head that is not queued: the flag was clear, and is set by
+            // this call. The caller guarantees that the head stays until the callback, which is one for
+            // the head of a `T`. The code of the callback stays, too: the anchor was not closed, and its
+            // drop waits first for this read-side section, then for the callback.
             unsafe {
                 helpers::rust_kmemcg_call_rcu_hurry(head.head.get(), Some(callback::<T, ID>))
             };
-        }
-        drop(guard);
-        queued
+            Ok(())
+        })
     }
 
     /// Waits until every callback that is queued now has run.
@@ -279,20 +358,220 @@ impl Callbacks {
     }
 }
 
+/// An [`Arc`] that gives its reference up after a grace period, when it is dropped.
+///
+/// For a value that RCU readers may still use when its owner is done with it. The drop cannot fail: what
+/// could fail did so when this was made. It complements a box that is freed after a grace period, where
+/// the value has other owners.
+///
+/// The drop sleeps nowhere, and does not wait. Context of the drop: any but NMI. If it was the last
+/// reference, the destructor of `T` runs in the RCU callback, a softirq (on PREEMPT_RT a kthread): it must
+/// not sleep. To do something else then, use [`call`](Self::call).
+///
+/// One that is forgotten (`mem::forget`) keeps the value and the module for ever: `rmmod` waits.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::{prelude::*, sync::UniqueArc};
+/// use rust_kmemcg::abstractions::{call_rcu::*, unload};
+/// use rust_kmemcg::impl_has_rcu_head;
+///
+/// #[pin_data]
+/// struct Entry {
+///     #[pin]
+///     rcu: RcuHead<Entry>,
+///     value: u64,
+/// }
+///
+/// impl_has_rcu_head! { impl HasRcuHead for Entry { self.rcu } }
+///
+/// fn example(module: &unload::Handle) -> Result {
+///     let entry = pin_init!(Entry { rcu <- RcuHead::new(), value: 42 });
+///     let entry = RcuArc::new(UniqueArc::pin_init(entry, GFP_KERNEL)?, module)?;
+///     assert_eq!(entry.value, 42);
+///     drop(entry); // Readers of the entry can go on until the end of a grace period.
+///     Ok(())
+/// }
+/// # assert_eq!(unload::scope(example), Ok(()));
+/// ```
+///
+/// # Invariants
+///
+/// `queued` of the value's head is true, was set for this `RcuArc`, and the head is not queued.
+pub struct RcuArc<T>
+where
+    T: HasRcuHead + Send + Sync + 'static,
+{
+    /// There until the drop.
+    arc: ManuallyDrop<Arc<T>>,
+    /// The callback is code of the module. Dropped last, when the callback is queued: the anchor waits
+    /// for it from there.
+    hold: unload::Hold,
+}
+
+impl<T> RcuArc<T>
+where
+    T: HasRcuHead + Send + Sync + 'static,
+{
+    /// For a value without other owners: so its head is not in use. Context: any but NMI.
+    ///
+    /// # Errors
+    ///
+    /// Gives the value back if the module is being unloaded.
+    pub fn new(
+        this: Pin<UniqueArc<T>>,
+        module: &impl unload::Source,
+    ) -> Result<Self, Refused<Pin<UniqueArc<T>>>> {
+        let Ok(hold) = module.take_hold(unload::Abstraction::new()) else {
+            return Err(Refused {
+                this,
+                reason: Reason::Unloading,
+            });
+        };
+        let arc = Arc::from(this);
+        // INVARIANT: A head that is queued, or an `RcuArc`, has an `Arc`, and there was none.
+        arc.rcu_head().queued.store(true, Relaxed);
+        Ok(Self {
+            arc: ManuallyDrop::new(arc),
+            hold,
+        })
+    }
+
+    /// For a value that may have other owners. Context: any but NMI.
+    ///
+    /// # Errors
+    ///
+    /// Gives the `Arc` back, and says why: see [`Reason`].
+    pub fn from_arc(this: Arc<T>, module: &impl unload::Source) -> Result<Self, Refused<Arc<T>>> {
+        let reason = match module.take_hold(unload::Abstraction::new()) {
+            Err(_) => Reason::Unloading,
+            // INVARIANT: The flag was clear, so that nobody has the head, and is set for this.
+            Ok(hold) if !this.rcu_head().queued.xchg(true, Full) => {
+                return Ok(Self {
+                    arc: ManuallyDrop::new(this),
+                    hold,
+                })
+            }
+            Ok(_) => Reason::Queued,
+        };
+        Err(Refused { this, reason })
+    }
+
+    /// Returns the `Arc`. Clones of it are references of their own, which wait for no grace period.
+    #[inline]
+    pub fn as_arc(&self) -> &Arc<T> {
+        &self.arc
+    }
+
+    /// Returns the `Arc`, which waits for no grace period when it is dropped.
+    pub fn into_arc(self) -> Arc<T> {
+        let (arc, _hold) = self.into_parts();
+        // The head is free for others.
+        arc.rcu_head().queued.store(false, Release);
+        arc
+    }
+
+    /// Calls [`RcuCallback::run`] with the `Arc` after a grace period. Cannot fail, unlike
+    /// [`Callbacks::call`].
+    ///
+    /// Wraps `call_rcu_hurry()`. Context: any but NMI; does not sleep.
+    pub fn call<const ID: u64>(self)
+    where
+        T: RcuCallback<ID, Pointer = Arc<T>>,
+    {
+        let (arc, _hold) = self.into_parts();
+        // SAFETY: By the type invariants, which held for `self`. The callback takes the `Arc` back. The
+        // hold is dropped at the end of this function.
+        unsafe { call_rcu(arc, callback::<T, ID>) };
+    }
+
+    fn into_parts(self) -> (Arc<T>, unload::Hold) {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: `this` is neither used again nor dropped, so that each field is read once.
+        unsafe { (ptr::read(&*this.arc), ptr::read(&this.hold)) }
+    }
+}
+
+impl<T> Deref for RcuArc<T>
+where
+    T: HasRcuHead + Send + Sync + 'static,
+{
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.arc
+    }
+}
+
+impl<T> Drop for RcuArc<T>
+where
+    T: HasRcuHead + Send + Sync + 'static,
+{
+    fn drop(&mut self) {
+        // SAFETY: Taken once, as `self` is not used again.
+        let arc = unsafe { ManuallyDrop::take(&mut self.arc) };
+        // SAFETY: By the type invariants. The callback takes the `Arc` back. The hold is dropped after
+        // this function.
+        unsafe { call_rcu(arc, drop_callback::<T>) };
+    }
+}
+
+/// Queues the head of an `Arc`, for `callback` to take the `Arc` back.
+///
 /// # Safety
 ///
-/// Called by RCU only, with the `rcu_head` inside an [`RcuHead<T>`] that [`Callbacks`] queued.
+/// `queued` of the head was set for the caller, and the head is not queued. `callback` takes back an
+/// `Arc<T>` whose head it receives. The caller has a hold until this returns.
+unsafe fn call_rcu<T: HasRcuHead + Send + Sync + 'static>(
+    arc: Arc<T>,
+    callback: unsafe extern "C" fn(*mut bindings::callback_head),
+) {
+    let raw = Arc::into_raw(arc);
+    // SAFETY: Alive, as the `Arc` was given up just now, and stays so until the callback.
+    let head = unsafe { &*raw }.rcu_head().head.get();
+    // SAFETY: `call_rcu()` requires a head that is not queued, which the caller guarantees, and that stays
+    // until the callback. The code of that stays, too: the anchor waits for the caller's hold, and then for
+    // all callbacks.
+    unsafe { helpers::rust_kmemcg_call_rcu_hurry(head, Some(callback)) };
+}
+
+/// The structure whose head RCU has called back for; the head can be queued again.
+///
+/// # Safety
+///
+/// `ptr` is what a callback received, for a head that was queued as that of a `T`.
+unsafe fn called_back<T: HasRcuHead>(ptr: *mut bindings::callback_head) -> *const T {
+    let field: *const RcuHead<T> = Opaque::cast_from(ptr).cast();
+    // SAFETY: The caller guarantees that `ptr` is that field of an `RcuHead<T>`.
+    let field = unsafe { field.byte_sub(offset_of!(RcuHead<T>, head)) };
+    // SAFETY: An `RcuHead<T>` is queued only as the field of a `T`.
+    let this = unsafe { T::container(field) };
+    // SAFETY: Alive: a pointer was given up for the callback. RCU does not touch the head any more.
+    unsafe { &*this }.rcu_head().queued.store(false, Release);
+    this
+}
+
+/// # Safety
+///
+/// Called by RCU only, with the `rcu_head` inside an [`RcuHead<T>`] that was queued with a `T::Pointer`.
 unsafe extern "C" fn callback<T: RcuCallback<ID>, const ID: u64>(
     ptr: *mut bindings::callback_head,
 ) {
-    let field: *const RcuHead<T> = Opaque::cast_from(ptr).cast();
-    // SAFETY: The caller guarantees that `ptr` is that field of an `RcuHead<T>`.
-    let field = unsafe { field.byte_sub(core::mem::offset_of!(RcuHead<T>, head)) };
-    // SAFETY: An `RcuHead<T>` is queued only as the field of a `T`.
-    let this = unsafe { T::container(field) };
-    // SAFETY: Alive: it was given up for us. RCU is done with the head.
-    unsafe { &*this }.rcu_head().queued.store(false, Release);
+    // SAFETY: The caller guarantees it.
+    let this = unsafe { called_back::<T>(ptr) };
     // SAFETY: From `into_raw()`, and nobody else takes it back.
     let this = unsafe { T::Pointer::from_raw(this) };
     T::run(this, InCallback(PhantomData, NotThreadSafe));
+}
+
+/// # Safety
+///
+/// Called by RCU only, with the `rcu_head` inside an [`RcuHead<T>`] that was queued with an `Arc<T>`.
+unsafe extern "C" fn drop_callback<T: HasRcuHead>(ptr: *mut bindings::callback_head) {
+    // SAFETY: The caller guarantees it.
+    let this = unsafe { called_back::<T>(ptr) };
+    // SAFETY: From `Arc::into_raw()`, and nobody else takes it back.
+    drop(unsafe { Arc::from_raw(this) });
 }

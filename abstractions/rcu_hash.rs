@@ -272,11 +272,11 @@ impl<T: Send + Sync + 'static> Writer<'_, T> {
             *self.count -= 1;
             // SAFETY: From `KBox::into_raw()` in `insert()`; the table has given it up.
             let entry = unsafe { KBox::into_pin(KBox::from_raw(ptr)) };
-            if let Err(entry) = self.hash.callbacks.call(entry) {
+            if let Err(refused) = self.hash.callbacks.call(entry) {
                 // Only if the module's anchor was dropped before the table. Readers may use the
                 // entry, and there is no way to wait for them here: leak it.
                 kernel::warn_on!(true);
-                core::mem::forget(entry);
+                core::mem::forget(refused.this);
             }
             return true;
         }

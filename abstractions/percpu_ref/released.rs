@@ -2,7 +2,12 @@
 
 //! What is left of a count after its last put.
 
-use crate::abstractions::call_rcu::{Callbacks, RcuCallback, RcuPointer};
+use crate::abstractions::call_rcu::{
+    Callbacks,
+    RcuCallback,
+    RcuPointer,
+    Refused, //
+};
 use core::{mem::ManuallyDrop, ops::Deref};
 use kernel::{
     bindings,
@@ -38,11 +43,13 @@ impl<T> Released<T> {
     ///
     /// As [`Callbacks::call`].
     #[inline]
-    pub fn call_rcu<const ID: u64>(self, callbacks: &Callbacks) -> Result<(), Self>
+    pub fn call_rcu<const ID: u64>(self, callbacks: &Callbacks) -> Result<(), Refused<Self>>
     where
         T: RcuCallback<ID, Pointer = Arc<T>>,
     {
-        callbacks.call(self.into_arc()).map_err(Self::from)
+        callbacks
+            .call(self.into_arc())
+            .map_err(|refused| refused.map(Self::from))
     }
 
     #[inline]

@@ -118,14 +118,16 @@ impl Queues {
         P: RcuPointer,
         P::Target: RcuCallback<ID, Pointer = P>,
     {
-        self.callbacks.call(this)
+        self.callbacks.call(this).map_err(|refused| refused.this)
     }
 
     pub(super) fn call_retired<T, const ID: u64>(&self, this: Retired<T>) -> Result<(), Retired<T>>
     where
         T: RcuCallback<ID, Pointer = Arc<T>>,
     {
-        self.callbacks.call_retired(this)
+        self.callbacks
+            .call_retired(this)
+            .map_err(|refused| refused.this)
     }
 }
 

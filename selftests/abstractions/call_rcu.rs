@@ -3,7 +3,7 @@
 //! Callbacks after a grace period.
 
 use crate::{
-    abstractions::{call_rcu::*, context::Context, exec, rcu_slot::RcuSlot},
+    abstractions::{call_rcu::*, context::Context, exec, rcu_slot::RcuSlot, unload},
     impl_has_rcu_head,
     support::{eventually, stays_false, Counter, HeldGracePeriod, CONTEXTS},
 };
@@ -11,8 +11,9 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{Atomic, Full, Relaxed},
-        Arc,
+        Arc, UniqueArc,
     },
+    workqueue,
 };
 
 tests! { "call_rcu":
@@ -26,6 +27,11 @@ tests! { "call_rcu":
     retired_is_refused_while_queued,
     many_at_once,
     generic_structure,
+    rcu_arc_drops_after_a_grace_period,
+    rcu_arc_has_its_head_alone,
+    rcu_arc_calls_back,
+    rcu_arc_dropped_in_every_context,
+    rcu_arc_keeps_the_module,
 }
 
 static RUNS: Counter = Counter::new();
@@ -121,11 +127,11 @@ fn boxed<const N: usize>() -> Result<Pin<KBox<Boxed<N>>>> {
 }
 
 fn queue(callbacks: &Callbacks, entry: Arc<Shared>) -> Result<(), Arc<Shared>> {
-    callbacks.call(entry)
+    callbacks.call(entry).map_err(|refused| refused.this)
 }
 
 fn queue_box<const N: usize>(callbacks: &Callbacks, entry: Pin<KBox<Boxed<N>>>) -> Result {
-    callbacks.call(entry).map_err(|_| EBUSY)
+    Ok(callbacks.call(entry)?)
 }
 
 /// The callback receives what was given, once, and may drop it.
@@ -258,11 +264,16 @@ fn retired_is_refused_while_queued() -> Result {
     let held = HeldGracePeriod::new()?;
     check!(queue(&callbacks, entry.clone()).is_ok());
     let retired = slot.take().ok_or(ENOENT)?;
-    let Err(retired) = callbacks.call_retired(retired) else {
+    let Err(Refused {
+        this: retired,
+        reason,
+    }) = callbacks.call_retired(retired)
+    else {
         check!(false);
         return Ok(());
     };
     check!(core::ptr::eq(&*retired, &*entry));
+    check_eq!(reason, Reason::Queued);
     held.release();
     drop(entry);
     drop(retired.into_arc());
@@ -294,5 +305,113 @@ fn generic_structure() -> Result {
     check!(queue_box(&callbacks, boxed::<2000>()?).is_ok());
     callbacks.barrier();
     check_eq!((RUNS.get(), DROPS.get()), (4, 4));
+    Ok(())
+}
+
+/// A value without other owners.
+fn rcu_arc(module: &unload::Handle) -> Result<RcuArc<Shared>> {
+    let shared = pin_init!(Shared {
+        rcu <- RcuHead::new(),
+        again: Atomic::new(0),
+        callbacks: None,
+    });
+    Ok(RcuArc::new(
+        UniqueArc::pin_init(shared, GFP_KERNEL)?,
+        module,
+    )?)
+}
+
+/// Only its own reference; that of another owner stays.
+fn rcu_arc_drops_after_a_grace_period() -> Result {
+    reset();
+    let callbacks = crate::callbacks()?;
+    let (last, other) = (rcu_arc(crate::handle()?)?, rcu_arc(crate::handle()?)?);
+    let kept = other.as_arc().clone();
+    let held = HeldGracePeriod::new()?;
+    drop((last, other));
+    check!(stays_false(|| DROPS.get() != 0));
+    check!(held.is_held());
+    held.release();
+    callbacks.barrier();
+    check_eq!((RUNS.get(), DROPS.get()), (0, 1));
+    drop(kept);
+    check_eq!(DROPS.get(), 2);
+    Ok(())
+}
+
+/// From when it is made until its callback has run, or it is an `Arc` again.
+fn rcu_arc_has_its_head_alone() -> Result {
+    reset();
+    let (callbacks, module) = (crate::callbacks()?, crate::handle()?);
+    let refused = |arc: &Arc<Shared>| -> Result {
+        check_err!(callbacks.call(arc.clone()), EBUSY);
+        check_err!(RcuArc::from_arc(arc.clone(), module), EBUSY);
+        Ok(())
+    };
+    let first = rcu_arc(module)?;
+    let arc = first.as_arc().clone();
+    refused(&arc)?;
+    drop(first.into_arc());
+    // The head is free.
+    let second = RcuArc::from_arc(arc.clone(), module)?;
+    refused(&arc)?;
+    let held = HeldGracePeriod::new()?;
+    drop(second);
+    refused(&arc)?;
+    held.release();
+    callbacks.barrier();
+    // And here.
+    let held = HeldGracePeriod::new()?;
+    check!(queue(&callbacks, arc.clone()).is_ok());
+    check_err!(RcuArc::from_arc(arc.clone(), module), EBUSY);
+    held.release();
+    callbacks.barrier();
+    check_eq!((RUNS.get(), DROPS.get()), (1, 0));
+    drop(arc);
+    check_eq!(DROPS.get(), 1);
+    Ok(())
+}
+
+/// With the `Arc`, instead of only dropping it.
+fn rcu_arc_calls_back() -> Result {
+    reset();
+    let callbacks = crate::callbacks()?;
+    let arc = rcu_arc(crate::handle()?)?;
+    let held = HeldGracePeriod::new()?;
+    arc.call();
+    check!(stays_false(|| RUNS.get() != 0));
+    check!(held.is_held());
+    held.release();
+    callbacks.barrier();
+    check_eq!((RUNS.get(), DROPS.get()), (1, 1));
+    Ok(())
+}
+
+fn rcu_arc_dropped_in_every_context() -> Result {
+    reset();
+    let callbacks = crate::callbacks()?;
+    for &context in CONTEXTS {
+        exec::run(context, rcu_arc(crate::handle()?)?, drop).map_err(|(error, _)| error)?;
+    }
+    callbacks.barrier();
+    check_eq!((RUNS.get(), DROPS.get()), (0, CONTEXTS.len()));
+    Ok(())
+}
+
+/// It can be dropped where no callback can be queued any more, and the module waits for its own.
+fn rcu_arc_keeps_the_module() -> Result {
+    reset();
+    unload::scope(|module| {
+        let (arc, handle) = (rcu_arc(module)?, module.clone());
+        let late = shared()?;
+        module.try_spawn(workqueue::system_long(), GFP_KERNEL, move || {
+            eventually(|| handle.is_closed());
+            if Callbacks::new(&handle).call(late).is_err() {
+                RUNS.add();
+            }
+            drop(arc);
+        })
+    })?;
+    check_eq!((RUNS.get(), DROPS.get()), (1, 2));
     Ok(())
 }

@@ -86,7 +86,9 @@ impl Release for Session {
         let queued = match restart {
             Some(queue) => queue.enqueue(this),
             None => match crate::handle() {
-                Ok(module) => this.call_rcu(&Callbacks::new(module)),
+                Ok(module) => this
+                    .call_rcu(&Callbacks::new(module))
+                    .map_err(|refused| refused.this),
                 Err(_) => Err(this),
             },
         };
@@ -462,6 +464,8 @@ fn switching_modes() -> Result {
     drop(guard);
     rcu::rcu_barrier();
     check_eq!(RELEASES.get(), 1);
+    // The callback that the release has queued: the second release needs its head.
+    rcu::rcu_barrier();
     // An atomic count is released by the kill itself.
     PercpuRef::start(&session, crate::hold()?)?;
     session.refs.switch_to_atomic()?;

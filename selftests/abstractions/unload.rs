@@ -4,7 +4,7 @@
 
 use crate::{
     abstractions::{
-        call_rcu::{Callbacks, InCallback, RcuCallback, RcuHead},
+        call_rcu::{Callbacks, InCallback, RcuArc, RcuCallback, RcuHead},
         debugfs::{File, Folder},
         kmem_cache::Reaper,
         percpu_ref::{self, PercpuRef, Release},
@@ -267,7 +267,8 @@ fn nothing_can_be_had(handle: &Handle) -> Result {
     );
     check_err!(Reaper::new(c"kmemcg_test_late", handle), ENODEV);
     check_err!(folder(handle), ENODEV);
-    check!(Callbacks::new(handle).call(entry()?).is_err());
+    check_err!(Callbacks::new(handle).call(entry()?), ENODEV);
+    check_err!(RcuArc::from_arc(entry()?, handle), ENODEV);
     Ok(())
 }
 
