@@ -330,12 +330,16 @@ fn drop_drains() -> Result {
 /// An item drops the last reference on its queue: it goes on, the items behind it run, with a delay or
 /// not, and the queue is destroyed, which gives its hold up.
 fn drop_in_its_own_item() -> Result {
+    /// Set when the item has the last reference.
+    static LAST: Counter = Counter::new();
     fn drops<K>(kind: Builder<K>, module: &Handle) -> Result {
         RUNS.set(0);
+        LAST.set(0);
         let queue = Arc::new(kind.build(c"kmemcg_test_own", module)?, GFP_KERNEL)?;
         let gate = block(&queue)?;
         let own = queue.clone();
         queue.try_spawn(GFP_KERNEL, move || {
+            eventually(|| LAST.get() == 1);
             drop(own);
             RUNS.add();
         })?;
@@ -345,7 +349,9 @@ fn drop_in_its_own_item() -> Result {
         drop(queue.try_spawn_after(msecs_to_jiffies(30), GFP_KERNEL, || {
             RUNS.add();
         })?);
-        drop((queue, gate));
+        drop(gate);
+        drop(queue);
+        LAST.set(1);
         check!(eventually(|| RUNS.get() == 4));
         Ok(())
     }

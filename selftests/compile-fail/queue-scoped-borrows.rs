@@ -17,8 +17,8 @@ use rust_kmemcg::{
 
 pub fn example(queue: &Arc<OwnedQueue>) -> Result {
     let runs = Atomic::new(0u32);
+    //~v ERROR E0373 function requires argument type to outlive `'static`
     let run = || {
-        //~ ERROR E0597 borrowed value does not live long enough
         runs.add(1, Relaxed);
         None
     };
