@@ -321,9 +321,9 @@ impl<T: Watch> Watcher<T> {
     ///
     /// `ENOENT`: the kernel does not have these tracepoints. `EEXIST`: there is a watcher for this
     /// `watch`. `ENOMEM`. `ENODEV`: the module is being unloaded.
-    pub fn new(watch: Arc<T>, module: &unload::Handle) -> Result<Self> {
+    pub fn new(watch: Arc<T>, module: &impl unload::Source) -> Result<Self> {
         might_sleep();
-        let hold = module.hold()?;
+        let hold = module.take_hold(unload::Abstraction::new())?;
         let data = Arc::as_ptr(&watch).cast_mut().cast::<c_void>();
         // Register mkdir last, so that no cgroup is reported whose removal could be missed.
         // SAFETY: The functions have the arguments of these tracepoints, which have the same three;

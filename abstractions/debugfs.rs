@@ -179,7 +179,7 @@ impl<T: Send + Sync + 'static> Folder<T> {
         name: &CStr,
         data: Arc<T>,
         files: &'static [File<T>],
-        module: &unload::Handle,
+        module: &impl unload::Source,
     ) -> Result<Self> {
         let operations: &'static bindings::file_operations = &Operations::<M, T>::TABLE;
         if !unload::is_in_module::<M, _>(operations) {
@@ -199,7 +199,7 @@ impl<T: Send + Sync + 'static> Folder<T> {
                 data,
                 users <- new_mutex!(KVec::new(), "debugfs::Folder::users"),
                 work <- new_work!("debugfs::Folder"),
-                _hold: module.hold()?,
+                _hold: module.take_hold(unload::Abstraction::new())?,
                 dentry: {
                     // SAFETY: `name` is a C string, which is copied; a null parent is the top.
                     from_err_ptr(unsafe {

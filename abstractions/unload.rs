@@ -48,6 +48,14 @@
 //! guard of a count, that wakes the anchor like any other drop, although the closure goes on.
 //! [`Handle::try_spawn`] is the same with a hold.
 //!
+//! # Modules without an anchor
+//!
+//! A type whose value is safe to forget asks for a [`Source`], which the [`Handle`] of an anchor is. A
+//! module that has no anchor, as most in the tree, uses the same types with an [`Unheld`], and guarantees
+//! in an `unsafe` block what the hold would: that it forgets no value. RCU callbacks that are queued one by
+//! one ([`Callbacks`](super::call_rcu::Callbacks)) and [`Handle::try_spawn`] have no value that could be
+//! dropped; they need the handle itself.
+//!
 //! # Why not `try_module_get()`
 //!
 //! A reference on the module makes `rmmod` fail. A queue that the module made for itself would be
@@ -116,8 +124,11 @@ mod private {
     ///
     /// Its owner drops it last: see the comment of the file. Context of the drop: any but NMI.
     #[must_use = "the module may be unloaded when it is dropped"]
+    /// # Invariants
+    ///
+    /// Where there is no member, [`Unheld`](super::Unheld) gave it: somebody else keeps the code.
     #[derive(Clone)]
-    pub struct Hold(#[allow(dead_code)] pub(super) super::Member);
+    pub struct Hold(#[allow(dead_code)] pub(super) Option<super::Member>);
 
     /// Shows that the caller is one of the abstractions.
     pub struct Abstraction(pub(super) ());
@@ -132,7 +143,8 @@ impl Abstraction {
 }
 
 /// A value that holds can be had from: a [`Handle`], as long as the module is not being unloaded; or
-/// a value that owns one itself, such as an [`OwnedQueue`](super::workqueue::OwnedQueue), always.
+/// a value that owns one itself, such as an [`OwnedQueue`](super::workqueue::OwnedQueue), always. An
+/// [`Unheld`] stands for none.
 ///
 /// Only the types of this crate implement it, and call its method.
 pub trait Source {
@@ -279,6 +291,57 @@ pub fn scope(f: impl FnOnce(&Handle) -> Result) -> Result {
     result
 }
 
+/// No hold: the convention of the kernel tree, where a module drops what it has made before it is
+/// unloaded, and a value that is forgotten is a bug.
+///
+/// For a module without an [`Anchor`]. In its place, a [`Handle`] makes the same values safe.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::prelude::*;
+/// use rust_kmemcg::abstractions::{unload::Unheld, workqueue::*};
+///
+/// fn example() -> Result {
+///     // SAFETY: The queue is dropped here, which waits for its items, and no item has a reference on
+///     // it.
+///     let module = unsafe { Unheld::new() };
+///     let queue = Builder::unbound().build(c"example_unheld", &module)?;
+///     queue.try_spawn(GFP_KERNEL, || pr_info!("in a worker\n"))?;
+///     Ok(())
+/// }
+/// # assert_eq!(example(), Ok(()));
+/// ```
+///
+/// # Invariants
+///
+/// What [`new`](Self::new) requires.
+pub struct Unheld(());
+
+impl Unheld {
+    /// Stands for a module that keeps its code by itself.
+    ///
+    /// # Safety
+    ///
+    /// Every value that is made with this is dropped before the memory of the module is freed: none is
+    /// forgotten (`mem::forget`, a static, a cycle of `Arc`s). Something waits for the task that drops
+    /// it, and, where its documentation says that the drop does not wait for everything (a
+    /// [`percpu_ref`](super::percpu_ref) that is not released, an
+    /// [`RcuArc`](super::call_rcu::RcuArc), a queue that a worker drops), for that, too.
+    pub const unsafe fn new() -> Self {
+        // INVARIANT: The caller guarantees it.
+        Self(())
+    }
+}
+
+impl Source for Unheld {
+    /// Does not fail.
+    fn take_hold(&self, _: Abstraction) -> Result<Hold> {
+        // INVARIANT: By the type invariants of `Unheld`.
+        Ok(Hold(None))
+    }
+}
+
 /// Returns whether `place` is in the memory of the module `M`, which is freed with it.
 pub(super) fn is_in_module<M: ModuleMetadata, T>(place: *const T) -> bool {
     // SAFETY: `within_module()` compares addresses with those of a module that is loaded, as the
@@ -334,7 +397,9 @@ impl Handle {
     ///
     /// `ENODEV`: the module is being unloaded.
     pub(super) fn hold(&self) -> Result<Hold> {
-        self.0.try_join().map(Hold).ok_or(ENODEV)
+        let member = self.0.try_join().ok_or(ENODEV)?;
+        // INVARIANT: The member is the hold.
+        Ok(Hold(Some(member)))
     }
 
     /// Gives no more holds, and waits until there is none, and for RCU readers and callbacks.

@@ -155,7 +155,7 @@ impl<K> Builder<K> {
     ///
     /// `ENOMEM`. `EINVAL`: more than `WQ_MAX_ACTIVE` items at a time, or a name that is longer than
     /// the kernel keeps (31 bytes). `ENODEV`: the module is being unloaded.
-    pub fn build(self, name: &CStr, module: &unload::Handle) -> Result<OwnedQueue> {
+    pub fn build(self, name: &CStr, module: &impl unload::Source) -> Result<OwnedQueue> {
         /// `WQ_NAME_LEN`: C cuts a name that is longer.
         const NAME_LEN: usize = 32;
         might_sleep();
@@ -163,6 +163,6 @@ impl<K> Builder<K> {
         if self.max_active > bindings::wq_consts_WQ_MAX_ACTIVE || !name_fits {
             return Err(EINVAL);
         }
-        OwnedQueue::alloc(name, self.flags, self.max_active, module.hold()?)
+        OwnedQueue::alloc(name, self.flags, self.max_active, module.take_hold(unload::Abstraction::new())?)
     }
 }

@@ -104,10 +104,10 @@ impl SystemQueue {
     /// # Errors
     ///
     /// `ENODEV`: the module is being unloaded.
-    pub fn new(queue: &'static Queue, module: &unload::Handle) -> Result<Self> {
+    pub fn new(queue: &'static Queue, module: &impl unload::Source) -> Result<Self> {
         Ok(Self {
             queue,
-            _hold: module.hold()?,
+            _hold: module.take_hold(unload::Abstraction::new())?,
         })
     }
 }
