@@ -5,6 +5,7 @@
 #include <linux/irqflags.h>
 #include <linux/jiffies.h>
 #include <linux/math64.h>
+#include <linux/nodemask.h>
 #include <linux/preempt.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
@@ -45,6 +46,21 @@ __rust_helper void *rust_kmemcg_kmem_cache_alloc(struct kmem_cache *cache,
 						 gfp_t flags)
 {
 	return kmem_cache_alloc(cache, flags);
+}
+
+/*
+ * A node that is not online may have no page allocator to ask. It is no more
+ * than a preference, unless with __GFP_THISNODE.
+ */
+__rust_helper void *rust_kmemcg_kmem_cache_alloc_node(struct kmem_cache *cache,
+						      gfp_t flags, int node)
+{
+	if (node != NUMA_NO_NODE && !node_online(node)) {
+		if (flags & __GFP_THISNODE)
+			return NULL;
+		node = NUMA_NO_NODE;
+	}
+	return kmem_cache_alloc_node(cache, flags, node);
 }
 
 __rust_helper bool rust_kmemcg_kmem_cache_alloc_bulk(struct kmem_cache *cache,

@@ -32,6 +32,8 @@ long rust_kmemcg_percpu_ref_count(struct percpu_ref *ref, bool to_percpu);
 
 struct kmem_cache;
 void *rust_kmemcg_kmem_cache_alloc(struct kmem_cache *cache, gfp_t flags);
+void *rust_kmemcg_kmem_cache_alloc_node(struct kmem_cache *cache, gfp_t flags,
+					int node);
 bool rust_kmemcg_kmem_cache_alloc_bulk(struct kmem_cache *cache, gfp_t flags,
 				       size_t size, void **objects);
 

@@ -50,11 +50,23 @@ use core::{
     ops::Deref, //
 };
 use kernel::{
-    alloc::Flags,
+    alloc::{
+        Flags,
+        NumaNode, //
+    },
     prelude::*,
-    sync::{rcu, Arc},
+    sync::{
+        rcu,
+        Arc, //
+    },
     task::might_sleep,
-    workqueue::{impl_has_work, new_work, system_long, Work, WorkItem},
+    workqueue::{
+        impl_has_work,
+        new_work,
+        system_long,
+        Work,
+        WorkItem, //
+    }, //
 };
 
 /// A slab cache for objects of type `T`, which keep it alive.
@@ -184,6 +196,28 @@ impl<T: Send + 'static> CountedCache<T> {
     {
         // SAFETY: Enough for a `T`, by the type invariants of `Counted`.
         unsafe { Object::new(self.0.another(), init, flags) }
+    }
+
+    /// As [`alloc`](Self::alloc), from the NUMA node `node` if that has memory; with
+    /// [`__GFP_THISNODE`](crate::abstractions::gfp::__GFP_THISNODE), only then.
+    ///
+    /// Wraps `kmem_cache_alloc_node()`. Context: as `flags` say.
+    ///
+    /// # Errors
+    ///
+    /// As [`alloc`](Self::alloc).
+    #[inline]
+    pub fn alloc_node<E>(
+        &self,
+        init: impl PinInit<T, E>,
+        flags: Flags,
+        node: NumaNode,
+    ) -> Result<CountedObject<T>>
+    where
+        Error: From<E>,
+    {
+        // SAFETY: Enough for a `T`, by the type invariants of `Counted`.
+        unsafe { Object::new_node(self.0.another(), init, flags, node) }
     }
 
     /// Allocates `count` objects, or none; `init` is asked for each by its index.

@@ -60,12 +60,20 @@ pub use scoped::{KmemCache, ScopedObject};
 pub use typesafe::{Published, Typesafe, TypesafeCache, TypesafeObject, TypesafeSlot};
 
 use super::{gfp, helpers};
-use core::{alloc::Layout, mem::MaybeUninit, ptr::NonNull};
+use core::{
+    alloc::Layout,
+    mem::MaybeUninit,
+    ptr::NonNull, //
+};
 use kernel::{
-    alloc::{AllocError, Flags},
+    alloc::{
+        AllocError,
+        Flags,
+        NumaNode, //
+    },
     bindings,
     prelude::*,
-    task::might_sleep,
+    task::might_sleep, //
 };
 
 /// The largest object, in bytes: the kernel can make larger ones, but not under every debug option.
@@ -169,6 +177,23 @@ impl RawCache {
         // SAFETY: Live, by the type invariants.
         let ptr =
             unsafe { helpers::rust_kmemcg_kmem_cache_alloc(self.ptr.as_ptr(), gfp::raw(flags)) };
+        NonNull::new(ptr.cast()).ok_or(AllocError)
+    }
+
+    /// As [`alloc`](Self::alloc), from the NUMA node `node` if that has memory.
+    ///
+    /// Wraps `kmem_cache_alloc_node()`.
+    #[inline]
+    fn alloc_node(&self, flags: Flags, node: NumaNode) -> Result<NonNull<u8>, AllocError> {
+        // SAFETY: Live, by the type invariants. `kmem_cache_alloc_node()` requires a node that is
+        // online, or none, as the helper sees to.
+        let ptr = unsafe {
+            helpers::rust_kmemcg_kmem_cache_alloc_node(
+                self.ptr.as_ptr(),
+                gfp::raw(flags),
+                gfp::raw_node(node),
+            )
+        };
         NonNull::new(ptr.cast()).ok_or(AllocError)
     }
 

@@ -5,14 +5,35 @@
 use super::RawCache;
 use crate::abstractions::{
     context,
-    percpu_ref::{Guard, Release},
+    percpu_ref::{
+        Guard,
+        Release, //
+    }, //
 };
 use core::{
-    mem::{ManuallyDrop, MaybeUninit},
-    ops::{Deref, DerefMut},
-    ptr::{self, NonNull},
+    mem::{
+        ManuallyDrop,
+        MaybeUninit, //
+    },
+    ops::{
+        Deref,
+        DerefMut, //
+    },
+    ptr::{
+        self,
+        NonNull, //
+    }, //
 };
-use kernel::{alloc::Flags, bindings, prelude::*, types::Opaque};
+use kernel::{
+    alloc::{
+        Flags,
+        NumaNode, //
+    },
+    bindings,
+    prelude::*,
+    task::might_sleep,
+    types::Opaque, //
+};
 
 /// What keeps the cache of an object alive: a borrow of the cache, or a reference on it.
 ///
@@ -126,6 +147,26 @@ impl<T, O: Owner> Object<T, O> {
         Error: From<E>,
     {
         let memory = owner.cache().alloc(flags)?;
+        // SAFETY: Just allocated there; the caller guarantees that it is enough for a `T`.
+        unsafe { Self::init(owner, memory, init) }
+    }
+
+    /// As [`new`](Self::new), from the NUMA node `node` if that has memory.
+    ///
+    /// # Safety
+    ///
+    /// As [`new`](Self::new).
+    #[inline]
+    pub(super) unsafe fn new_node<E>(
+        owner: O,
+        init: impl PinInit<T, E>,
+        flags: Flags,
+        node: NumaNode,
+    ) -> Result<Self>
+    where
+        Error: From<E>,
+    {
+        let memory = owner.cache().alloc_node(flags, node)?;
         // SAFETY: Just allocated there; the caller guarantees that it is enough for a `T`.
         unsafe { Self::init(owner, memory, init) }
     }
@@ -307,7 +348,26 @@ impl<O: Owner> Object<Memory, O> {
         })
     }
 
+    /// As [`memory`](Self::memory), from the NUMA node `node` if that has memory; with
+    /// [`__GFP_THISNODE`](crate::abstractions::gfp::__GFP_THISNODE), only then.
+    ///
+    /// Wraps `kmem_cache_alloc_node()`. Context: as `flags` say.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`; the owner is dropped.
+    #[inline]
+    pub fn memory_node(owner: O, flags: Flags, node: NumaNode) -> Result<Self> {
+        let memory = owner.cache().alloc_node(flags, node)?;
+        // INVARIANT: As in `memory()`.
+        Ok(Self {
+            ptr: memory.cast(),
+            owner,
+        })
+    }
+
     /// The memory.
+    #[inline]
     pub fn as_ptr(&self) -> NonNull<u8> {
         self.ptr.cast()
     }
@@ -426,6 +486,49 @@ macro_rules! impl_has_kfree_rcu_head {
     };
 }
 
+/// Checks, when it is compiled, that a `T` may be freed without being dropped.
+pub(super) const fn assert_no_drop<T>() {
+    const { assert!(!core::mem::needs_drop::<T>(), "nobody would drop it") }
+}
+
+/// Frees an object of a slab cache after a grace period, by the head in it.
+///
+/// # Safety
+///
+/// `object` was allocated from a slab cache, belongs to the caller, and is not used again, except by
+/// RCU readers that found it before.
+#[inline]
+pub(super) unsafe fn kfree_rcu<T: HasKfreeRcuHead>(object: NonNull<T>) {
+    assert_no_drop::<T>();
+    const {
+        // As in `kvfree_rcu()`.
+        assert!(T::OFFSET < 4096, "the head is too far into the object");
+    }
+    // SAFETY: The caller guarantees that it is a valid object.
+    let head = unsafe { object.as_ref() }.kfree_rcu_head().0.get();
+    // SAFETY: `kvfree_call_rcu()` takes a live object that `kfree()` accepts, as that of any slab
+    // cache, and a head in its first 4096 bytes that is not queued yet, as the object belonged to the
+    // caller. Readers that still use the object are RCU readers.
+    unsafe { bindings::kvfree_call_rcu(head, object.as_ptr().cast()) };
+}
+
+impl<T, O: Owner> Object<T, O> {
+    /// As [`free_rcu`](Self::free_rcu), by the pointer alone: `T` needs no [`KfreeRcuHead`].
+    ///
+    /// Wraps `kfree_rcu_mightsleep()`, which waits for the grace period itself where it cannot
+    /// allocate what it notes the pointer in. Context: may sleep; not in an RCU read-side critical
+    /// section.
+    pub fn free_rcu_mightsleep(self) {
+        assert_no_drop::<T>();
+        might_sleep();
+        let (ptr, owner) = self.into_parts();
+        // SAFETY: `kvfree_call_rcu()` without a head takes a live object that `kfree()` accepts, as
+        // that of any slab cache. It is not used again but by RCU readers.
+        unsafe { bindings::kvfree_call_rcu(ptr::null_mut(), ptr.as_ptr().cast()) };
+        drop(owner);
+    }
+}
+
 impl<T: HasKfreeRcuHead, O: Owner> Object<T, O> {
     /// Frees the memory after a grace period: readers that found the object under RCU may use it until
     /// then. `T` must not need to be dropped.
@@ -434,18 +537,9 @@ impl<T: HasKfreeRcuHead, O: Owner> Object<T, O> {
     /// `kmem_cache_destroy()` waits for it (`kvfree_rcu_barrier_on_cache()`). Wraps `kfree_rcu()`.
     /// Context: any but NMI.
     pub fn free_rcu(self) {
-        const {
-            assert!(!core::mem::needs_drop::<T>(), "nobody would drop it");
-            // As in `kvfree_rcu()`.
-            assert!(T::OFFSET < 4096, "the head is too far into the object");
-        }
         let (ptr, owner) = self.into_parts();
-        // SAFETY: Valid, by the type invariants of `Object`.
-        let head = unsafe { ptr.as_ref() }.kfree_rcu_head().0.get();
-        // SAFETY: `kvfree_call_rcu()` takes a live object that `kfree()` accepts, as that of any slab
-        // cache, and a head in its first 4096 bytes that is not queued yet. Readers that still use
-        // the object are RCU readers.
-        unsafe { bindings::kvfree_call_rcu(head, ptr.as_ptr().cast()) };
+        // SAFETY: From a slab cache, and valid, by the type invariants; not used again here.
+        unsafe { kfree_rcu(ptr) };
         drop(owner);
     }
 }

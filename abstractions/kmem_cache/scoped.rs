@@ -4,7 +4,13 @@
 
 use super::{Object, Options, Owner, RawCache};
 use core::marker::PhantomData;
-use kernel::{alloc::Flags, prelude::*};
+use kernel::{
+    alloc::{
+        Flags,
+        NumaNode, //
+    },
+    prelude::*, //
+};
 
 /// A slab cache for objects of type `T`, which borrow it.
 ///
@@ -76,6 +82,28 @@ impl<T> KmemCache<T> {
     {
         // SAFETY: Enough for a `T`, by the type invariants.
         unsafe { Object::new(self, init, flags) }
+    }
+
+    /// As [`alloc`](Self::alloc), from the NUMA node `node` if that has memory; with
+    /// [`__GFP_THISNODE`](crate::abstractions::gfp::__GFP_THISNODE), only then.
+    ///
+    /// Wraps `kmem_cache_alloc_node()`. Context: as `flags` say.
+    ///
+    /// # Errors
+    ///
+    /// As [`alloc`](Self::alloc).
+    #[inline]
+    pub fn alloc_node<E>(
+        &self,
+        init: impl PinInit<T, E>,
+        flags: Flags,
+        node: NumaNode,
+    ) -> Result<ScopedObject<'_, T>>
+    where
+        Error: From<E>,
+    {
+        // SAFETY: Enough for a `T`, by the type invariants.
+        unsafe { Object::new_node(self, init, flags, node) }
     }
 
     /// Allocates `count` objects, or none; `init` is asked for each by its index.

@@ -2,18 +2,32 @@
 
 //! Caches whose memory keeps its type under RCU.
 
-use super::{Options, RawCache};
+use super::{
+    Options,
+    RawCache, //
+};
 use crate::abstractions::rcu_slot::Reader;
 use core::{
     marker::PhantomData,
     ops::Deref,
-    ptr::{self, NonNull},
+    ptr::{
+        self,
+        NonNull, //
+    }, //
 };
 use kernel::{
-    alloc::Flags,
+    alloc::{
+        AllocError,
+        Flags,
+        NumaNode, //
+    },
     ffi::c_void,
     prelude::*,
-    sync::atomic::{Acquire, Atomic, Full},
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        Full, //
+    }, //
 };
 
 /// A type that can be looked at while its memory is freed and allocated again.
@@ -106,13 +120,39 @@ impl<T: Typesafe> TypesafeCache<T> {
     /// # Errors
     ///
     /// `ENOMEM`.
+    #[inline]
     pub fn alloc(&self, flags: Flags) -> Result<TypesafeObject<'_, T>> {
-        let flags = flags & !kernel::alloc::flags::__GFP_ZERO;
+        self.object(|cache| cache.alloc(flags & !__GFP_ZERO))
+    }
+
+    /// As [`alloc`](Self::alloc), from the NUMA node `node` if that has memory; with
+    /// [`__GFP_THISNODE`](crate::abstractions::gfp::__GFP_THISNODE), only then.
+    ///
+    /// Wraps `kmem_cache_alloc_node()`. Context: as `flags` say.
+    ///
+    /// # Errors
+    ///
+    /// As [`alloc`](Self::alloc).
+    #[inline]
+    pub fn alloc_node(&self, flags: Flags, node: NumaNode) -> Result<TypesafeObject<'_, T>> {
+        self.object(|cache| cache.alloc_node(flags & !__GFP_ZERO, node))
+    }
+
+    #[inline]
+    fn object(
+        &self,
+        alloc: impl FnOnce(&RawCache) -> Result<NonNull<u8>, AllocError>,
+    ) -> Result<TypesafeObject<'_, T>> {
         // INVARIANT: From this cache; a valid `T`, by its invariants.
         Ok(TypesafeObject {
-            ptr: self.cache.alloc(flags)?.cast(),
+            ptr: alloc(&self.cache)?.cast(),
             cache: self,
         })
+    }
+
+    /// Gives slabs without objects back. Context: may sleep.
+    pub fn shrink(&self) {
+        self.cache.shrink();
     }
 }
 
@@ -143,6 +183,7 @@ impl<'a, T: Typesafe> TypesafeObject<'a, T> {
     ) -> core::result::Result<Published<'s, 'a, T>, Self> {
         let new = self.ptr.as_ptr();
         match slot.ptr.cmpxchg(ptr::null_mut(), new, Full) {
+            // INVARIANT: Written just now, to a slot that was empty: nobody else clears it.
             Ok(_) => Ok(Published { object: self, slot }),
             Err(_) => Err(self),
         }
@@ -152,6 +193,7 @@ impl<'a, T: Typesafe> TypesafeObject<'a, T> {
 impl<T: Typesafe> Deref for TypesafeObject<'_, T> {
     type Target = T;
 
+    #[inline]
     fn deref(&self) -> &T {
         // SAFETY: Valid, by the type invariants; nobody has exclusive access.
         unsafe { self.ptr.as_ref() }
@@ -159,6 +201,7 @@ impl<T: Typesafe> Deref for TypesafeObject<'_, T> {
 }
 
 impl<T: Typesafe> Drop for TypesafeObject<'_, T> {
+    #[inline]
     fn drop(&mut self) {
         // SAFETY: Allocated from this cache, and not used again by this object. Readers may still use
         // it: by `SLAB_TYPESAFE_BY_RCU` the memory stays a `T` for a grace period, and by then no
@@ -198,6 +241,7 @@ impl<T: Typesafe> TypesafeSlot<'_, T> {
     }
 
     /// Returns what is published here, or what became of its memory meanwhile. Context: any.
+    #[inline]
     pub fn load<'g>(&'g self, _reader: &'g impl Reader) -> Option<&'g T> {
         // SAFETY: Null, or an object that is freed only after the slot was cleared, by the type
         // invariants. By `SLAB_TYPESAFE_BY_RCU` its memory stays a `T` for a grace period, which
@@ -215,6 +259,11 @@ impl<T: Typesafe> Default for TypesafeSlot<'_, T> {
 /// An object that readers of a [`TypesafeSlot`] find. Dropping it empties the slot and frees it.
 ///
 /// One that is forgotten (`mem::forget`) stays where it is, published and never freed.
+///
+/// # Invariants
+///
+/// The slot holds the object.
+#[must_use = "the object is freed when it is dropped"]
 pub struct Published<'s, 'a, T: Typesafe> {
     object: TypesafeObject<'a, T>,
     slot: &'s TypesafeSlot<'a, T>,
@@ -223,6 +272,7 @@ pub struct Published<'s, 'a, T: Typesafe> {
 impl<T: Typesafe> Deref for Published<'_, '_, T> {
     type Target = T;
 
+    #[inline]
     fn deref(&self) -> &T {
         &self.object
     }

@@ -2,9 +2,10 @@
 
 //! What all caches have in common.
 
-use crate::abstractions::kmem_cache::*;
+use crate::abstractions::{gfp::__GFP_THISNODE, kmem_cache::*};
 use core::{mem::MaybeUninit, ptr::NonNull, slice};
 use kernel::{
+    alloc::NumaNode,
     prelude::*,
     uaccess::{UserPtr, UserSlice},
 };
@@ -12,6 +13,7 @@ use kernel::{
 tests! { "kmem_cache":
     objects_are_copied_to_user_space,
     more_than_c_counts_is_e2big,
+    allocations_on_a_node,
 }
 
 /// Copies to an address where nothing is, so as far as the check of the source.
@@ -47,5 +49,37 @@ fn more_than_c_counts_is_e2big() -> Result {
     // SAFETY: Not valid, but refused because of its length.
     let space = unsafe { slice::from_raw_parts_mut(space.as_ptr(), i32::MAX as usize + 1) };
     check_err!(Bulk::memory(&cache, space, GFP_KERNEL), E2BIG);
+    Ok(())
+}
+
+/// On any node; on the first; on one that does not exist, where the page allocator must not be asked, and
+/// only if nothing else will do.
+fn allocations_on_a_node() -> Result {
+    let options = Options::new().no_merge();
+    let scoped = KmemCache::<[u64; 3]>::new(c"kmemcg_test_node", options)?;
+    let reaper = Reaper::new(c"kmemcg_test_node", crate::handle()?)?;
+    let counted = CountedCache::<u64>::new(c"kmemcg_test_cnode", options, &reaper)?;
+    let typesafe = TypesafeCache::<()>::new(c"kmemcg_test_tsnode", options)?;
+    let far = NumaNode::new(1023);
+    let nodes = [Ok(NumaNode::NO_NODE), NumaNode::new(0), far];
+    for node in nodes.into_iter().flatten() {
+        for i in 0..100 {
+            check_eq!(*scoped.alloc_node([i; 3], GFP_KERNEL, node)?, [i; 3]);
+            check_eq!(*counted.alloc_node(i, GFP_KERNEL, node)?, i);
+            drop(typesafe.alloc_node(GFP_KERNEL, node)?);
+            drop(Object::<Memory, _>::memory_node(&scoped, GFP_KERNEL, node)?);
+        }
+    }
+    drop(scoped.alloc_node([1; 3], GFP_KERNEL | __GFP_THISNODE, NumaNode::new(0)?)?);
+    if let Ok(far) = far {
+        let flags = GFP_KERNEL | __GFP_THISNODE;
+        check_err!(scoped.alloc_node([1; 3], flags, far), ENOMEM);
+        check_err!(counted.alloc_node(1, flags, far), ENOMEM);
+        check_err!(typesafe.alloc_node(flags, far), ENOMEM);
+        check_err!(
+            Object::<Memory, _>::memory_node(&scoped, flags, far),
+            ENOMEM
+        );
+    }
     Ok(())
 }

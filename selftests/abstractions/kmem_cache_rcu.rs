@@ -7,6 +7,7 @@ use crate::{
     impl_has_kfree_rcu_head,
     support::{HeldGracePeriod, CONTEXTS, IRQ},
 };
+use core::ptr;
 use kernel::{
     prelude::*,
     sync::{
@@ -21,6 +22,7 @@ tests! { "kmem_cache_rcu":
     memory_is_not_reused_before_the_grace_period,
     in_every_context,
     heads_everywhere_in_the_object,
+    by_pointer_after_a_grace_period,
 }
 
 struct Entry {
@@ -141,4 +143,34 @@ fn heads_everywhere_in_the_object() -> Result {
     one::<1000>()?;
     one::<4000>()?;
     one::<4088>()
+}
+
+/// Without a head. Readers see what was there; the destroy waits.
+fn by_pointer_after_a_grace_period() -> Result {
+    let cache = KmemCache::<Atomic<u64>>::new(c"kmemcg_test_bypointer", Options::new().no_merge())?;
+    for i in 0..3 {
+        cache
+            .alloc(Atomic::new(i), GFP_KERNEL)?
+            .free_rcu_mightsleep();
+    }
+    let object = cache.alloc(Atomic::new(77), GFP_KERNEL)?;
+    let old = ptr::from_ref(&*object);
+    let held = HeldGracePeriod::new()?;
+    // May wait until that is released, after two seconds.
+    object.free_rcu_mightsleep();
+    let mut objects = KVec::new();
+    let mut reused = false;
+    for _ in 0..200 {
+        let new = cache.alloc(Atomic::new(1), GFP_KERNEL)?;
+        reused |= ptr::eq(&*new, old);
+        objects.push(new, GFP_KERNEL)?;
+    }
+    // SAFETY: If a grace period is held open it was freed after that; else the address is not used.
+    let key = held.is_held().then(|| unsafe { &*old }.load(Relaxed));
+    if let (Some(key), true) = (key, held.is_held()) {
+        check_eq!(key, 77);
+        check!(!reused);
+    }
+    held.release();
+    Ok(())
 }
