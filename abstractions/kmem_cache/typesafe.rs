@@ -3,6 +3,7 @@
 //! Caches whose memory keeps its type under RCU.
 
 use super::{
+    object::assert_no_drop,
     Options,
     RawCache, //
 };
@@ -32,12 +33,15 @@ use kernel::{
 
 /// A type that can be looked at while its memory is freed and allocated again.
 ///
-/// It is made once for each piece of memory, by [`Self::NEW`], and never dropped or made anew: what
+/// It is made once for each piece of memory, by [`Self::new`], and never dropped or made anew: what
 /// is allocated has the content that its last user left. All access is shared, so what changes in
 /// it is atomic or has a lock.
 pub trait Typesafe: Send + Sync + 'static {
-    /// The content of memory that was never used.
-    const NEW: Self;
+    /// The content of memory that was never used, which is written in its place: a value, or an
+    /// initialiser such as `pin_init!(…)`.
+    ///
+    /// Context: that of an allocation, or with less stack; must not sleep, nor allocate from the cache.
+    fn new() -> impl PinInit<Self>;
 }
 
 /// A cache of `SLAB_TYPESAFE_BY_RCU`.
@@ -58,7 +62,9 @@ pub trait Typesafe: Send + Sync + 'static {
 /// }
 ///
 /// impl Typesafe for Entry {
-///     const NEW: Self = Self { key: Atomic::new(0) };
+///     fn new() -> impl PinInit<Self> {
+///         Self { key: Atomic::new(0) }
+///     }
 /// }
 ///
 /// fn example() -> Result {
@@ -89,20 +95,18 @@ pub struct TypesafeCache<T: Typesafe> {
 ///
 /// Called by the slab allocator, with fresh memory of a cache of `T`.
 unsafe extern "C" fn construct<T: Typesafe>(memory: *mut c_void) {
-    // SAFETY: The caller guarantees that this is memory for a `T`, which is not in use.
-    unsafe { memory.cast::<T>().write(T::NEW) };
+    // SAFETY: The caller guarantees that this is memory for a `T`, which is not in use. Memory of a
+    // cache does not move.
+    match unsafe { pin_init::raw_try_init(memory.cast::<T>(), T::new()) } {
+        Ok(()) => {}
+        Err(never) => match never {},
+    }
 }
 
 impl<T: Typesafe> TypesafeCache<T> {
     /// Makes a cache; for the name and the errors see [`RawCache::new`]. Context: may sleep.
     pub fn new(name: &CStr, options: Options) -> Result<Self> {
-        const {
-            assert!(!core::mem::needs_drop::<T>(), "nobody would drop it");
-            assert!(
-                size_of::<T>() <= kernel::page::PAGE_SIZE,
-                "made on the stack"
-            );
-        }
+        assert_no_drop::<T>();
         let options = options.typesafe_by_rcu(construct::<T>);
         // INVARIANT: The constructor makes all memory a `T`. The allocator keeps its own data
         // outside of the objects of such a cache.

@@ -6,7 +6,7 @@ use crate::{
     abstractions::{kmem_cache::*, rcu_slot::read, workqueue},
     support::{eventually, give_way, spin_until, Counter},
 };
-use core::ptr;
+use core::{marker::PhantomPinned, ptr};
 use kernel::{
     prelude::*,
     sync::{
@@ -15,9 +15,11 @@ use kernel::{
     },
     time::{Delta, Instant, Monotonic},
 };
+use pin_init::init_zeroed;
 
 tests! { "kmem_cache_typesafe":
     constructed_once_and_content_is_kept,
+    made_in_its_place,
     zero_flag_is_ignored,
     slot_holds_one,
     slot_is_emptied_by_the_drop,
@@ -35,14 +37,16 @@ struct Entry {
 }
 
 impl Typesafe for Entry {
-    const NEW: Self = Self {
-        magic: MAGIC,
-        key: Atomic::new(0),
-        twice: Atomic::new(0),
-    };
+    fn new() -> impl PinInit<Self> {
+        Self {
+            magic: MAGIC,
+            key: Atomic::new(0),
+            twice: Atomic::new(0),
+        }
+    }
 }
 
-/// Fresh memory is `NEW`; what is freed and allocated again has what its last user left.
+/// Fresh memory is made by `new()`; what is freed and allocated again has what its last user left.
 fn constructed_once_and_content_is_kept() -> Result {
     let cache = TypesafeCache::<Entry>::new(c"kmemcg_test_ts", Options::new())?;
     let mut objects = KVec::new();
@@ -65,6 +69,36 @@ fn constructed_once_and_content_is_kept() -> Result {
         objects.push(object, GFP_KERNEL)?;
     }
     check!(again > 0);
+    Ok(())
+}
+
+/// Larger than a page, and even than the stack; an initialiser is asked for each, once, and sees where
+/// the object will be.
+fn made_in_its_place() -> Result {
+    #[pin_data]
+    struct Large {
+        place: usize,
+        bytes: [u8; 40_000],
+        #[pin]
+        _pin: PhantomPinned,
+    }
+    impl Typesafe for Large {
+        fn new() -> impl PinInit<Self> {
+            pin_init!(&this in Self {
+                place: this.as_ptr() as usize,
+                bytes <- init_zeroed(),
+                _pin: PhantomPinned,
+            })
+        }
+    }
+    let cache = TypesafeCache::<Large>::new(c"kmemcg_test_tsplace", Options::new())?;
+    let mut objects = KVec::new();
+    for _ in 0..20 {
+        let object = cache.alloc(GFP_KERNEL)?;
+        check_eq!(object.place, ptr::from_ref(&*object) as usize);
+        check!(object.bytes.iter().all(|&byte| byte == 0));
+        objects.push(object, GFP_KERNEL)?;
+    }
     Ok(())
 }
 
@@ -237,7 +271,9 @@ fn zero_sized_and_aligned() -> Result {
     #[repr(align(512))]
     struct Big(Atomic<u64>);
     impl Typesafe for Big {
-        const NEW: Self = Self(Atomic::new(3));
+        fn new() -> impl PinInit<Self> {
+            Self(Atomic::new(3))
+        }
     }
     let cache = TypesafeCache::<Big>::new(c"kmemcg_test_tsbig", Options::new())?;
     let mut objects = KVec::new();
@@ -259,5 +295,7 @@ fn zero_sized_and_aligned() -> Result {
 }
 
 impl Typesafe for () {
-    const NEW: Self = ();
+    fn new() -> impl PinInit<Self> {
+        init_zeroed()
+    }
 }

@@ -13,7 +13,9 @@ pub struct Entry(Option<KBox<u64>>); //~? ERROR E0080 nobody would drop it
 pub struct Entry(Option<u64>);
 
 impl Typesafe for Entry {
-    const NEW: Self = Self(None);
+    fn new() -> impl PinInit<Self> {
+        Self(None)
+    }
 }
 
 pub fn example() -> Result {

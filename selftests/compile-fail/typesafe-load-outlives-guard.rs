@@ -3,12 +3,15 @@
 //! After the read-side critical section the memory may be returned to the page allocator and reused
 //! as anything: what was found must not be used then.
 
+use kernel::prelude::*;
 use rust_kmemcg::abstractions::{kmem_cache::*, rcu_slot};
 
 pub struct Entry(pub u64);
 
 impl Typesafe for Entry {
-    const NEW: Self = Self(0);
+    fn new() -> impl PinInit<Self> {
+        Self(0)
+    }
 }
 
 pub fn example(slot: &TypesafeSlot<'_, Entry>) -> Option<u64> {

@@ -13,10 +13,12 @@ pub struct Entry {
 }
 
 impl Typesafe for Entry {
-    const NEW: Self = Self {
-        key: 0,
-        value: Atomic::new(0),
-    };
+    fn new() -> impl PinInit<Self> {
+        Self {
+            key: 0,
+            value: Atomic::new(0),
+        }
+    }
 }
 
 pub fn example(cache: &TypesafeCache<Entry>) -> Result {

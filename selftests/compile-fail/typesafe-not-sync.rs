@@ -3,6 +3,7 @@
 //! Readers on all CPUs share the object: its type must be `Sync`.
 
 use core::cell::Cell;
+use kernel::prelude::*;
 use rust_kmemcg::abstractions::kmem_cache::Typesafe;
 
 #[cfg(not(fixed))]
@@ -13,7 +14,11 @@ pub struct Entry(u64);
 //~v ERROR E0277 `Cell<u64>` cannot be shared between threads safely
 impl Typesafe for Entry {
     #[cfg(not(fixed))]
-    const NEW: Self = Self(Cell::new(0));
+    fn new() -> impl PinInit<Self> {
+        Self(Cell::new(0))
+    }
     #[cfg(fixed)]
-    const NEW: Self = Self(0);
+    fn new() -> impl PinInit<Self> {
+        Self(0)
+    }
 }

@@ -8,7 +8,9 @@ use rust_kmemcg::abstractions::{kmem_cache::*, rcu_slot};
 pub struct Entry(pub u64);
 
 impl Typesafe for Entry {
-    const NEW: Self = Self(0);
+    fn new() -> impl PinInit<Self> {
+        Self(0)
+    }
 }
 
 pub fn example(cache: &TypesafeCache<Entry>) -> Result {
