@@ -5,17 +5,19 @@
 //! The hard question of a slab cache in Rust: its objects can be dropped anywhere, in a hard
 //! interrupt too, but `kmem_cache_destroy()` sleeps and demands that no object is left. If objects
 //! kept their cache alive by an ordinary reference count, the last drop would run the destroy in
-//! whatever context it happens in. There are two sound answers, told apart by type:
+//! whatever context it happens in. There are sound answers, told apart by type:
 //!
 //! - [`KmemCache`], *scoped*: objects borrow the cache, the compiler proves that it outlives them,
 //!   and it is destroyed where it is dropped, in a context that may sleep;
 //! - [`CountedCache`], *counted*: objects keep the cache alive by a `percpu_ref`. Dropping the last
-//!   one is legal in any context; a worker destroys the cache then.
+//!   one is legal in any context; a worker destroys the cache then;
+//! - [`StaticCache`], *static*: one cache for each type that [`kmem_cache!`](crate::kmem_cache!)
+//!   declares. The type is an allocator, and the objects are `Box`es, which are counted, too.
 //!
 //! Beside them stand [`TypesafeCache`], whose memory keeps its type under RCU, and the raw layer,
 //! [`RawCache`] and [`HasCache`], for code with a release protocol of its own.
 //!
-//! An object of the three typed caches can be copied to and from user space as a whole, like a
+//! An object of the typed caches can be copied to and from user space as a whole, like a
 //! `KBox`, unless [`Options::usercopy`] says otherwise. The kernel does not merge a cache that has
 //! such a window with others, so its name must be unique.
 //!
@@ -47,6 +49,7 @@ mod foreign;
 mod object;
 mod options;
 mod scoped;
+mod static_cache;
 mod typesafe;
 
 pub use bulk::Bulk;
@@ -57,6 +60,9 @@ pub use object::{
 };
 pub use options::Options;
 pub use scoped::{KmemCache, ScopedObject};
+#[doc(hidden)]
+pub use static_cache::{realloc as static_realloc, Place};
+pub use static_cache::{Registration, StaticCache};
 pub use typesafe::{Published, Typesafe, TypesafeCache, TypesafeObject, TypesafeSlot};
 
 use super::{gfp, helpers};

@@ -4,7 +4,11 @@
 
 use super::{PercpuRef, Release};
 use crate::abstractions::{helpers, rcu_slot::Reader};
-use core::{ops::Deref, ptr::NonNull};
+use core::{
+    mem::ManuallyDrop,
+    ops::Deref,
+    ptr::NonNull, //
+};
 
 /// A reference counted by the [`PercpuRef`] of `T`. Keeps the `T` alive.
 ///
@@ -67,6 +71,26 @@ impl<T: Release> PercpuRef<T> {
         } else {
             None
         }
+    }
+}
+
+impl<T: Release> Guard<T> {
+    /// Turns the guard into a pointer, which stands for the reference; [`from_raw`](Self::from_raw) is
+    /// the inverse.
+    #[inline]
+    pub(crate) fn into_raw(self) -> NonNull<T> {
+        ManuallyDrop::new(self).0
+    }
+
+    /// Makes a guard of a reference.
+    ///
+    /// # Safety
+    ///
+    /// The pointer came from [`into_raw`](Self::into_raw), and is not used for another guard.
+    #[inline]
+    pub(crate) unsafe fn from_raw(ptr: NonNull<T>) -> Self {
+        // INVARIANT: By the safety requirement, this is the reference.
+        Self(ptr)
     }
 }
 

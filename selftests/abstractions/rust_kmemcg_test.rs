@@ -31,6 +31,7 @@ mod kmem_cache_bulk;
 mod kmem_cache_counted;
 mod kmem_cache_rcu;
 mod kmem_cache_scoped;
+mod kmem_cache_static;
 mod kmem_cache_typesafe;
 mod name_hash;
 mod percpu_ref;
@@ -73,6 +74,7 @@ static TOPICS: &[&[support::Test]] = &[
     kmem_cache_counted::TESTS,
     kmem_cache_rcu::TESTS,
     kmem_cache_typesafe::TESTS,
+    kmem_cache_static::TESTS,
     percpu_ref::TESTS,
     any_cstring::TESTS,
     name_hash::TESTS,

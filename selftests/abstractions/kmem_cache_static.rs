@@ -1,0 +1,509 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Static caches: boxes, their cache, and the order in which they go.
+
+use crate::{
+    abstractions::{
+        exec,
+        gfp::__GFP_THISNODE,
+        kmem_cache::*,
+        unload::{self, Handle},
+    },
+    impl_has_kfree_rcu_head, kmem_cache,
+    support::{cpus_expected, eventually, in_parallel, stays_false, Bell, Counter, CONTEXTS},
+};
+use core::{alloc::Layout, marker::PhantomPinned, mem, ptr};
+use kernel::{
+    alloc::{Allocator, Box, NumaNode, Vec},
+    prelude::*,
+    sync::{atomic::Atomic, atomic::Relaxed, Arc},
+    workqueue,
+};
+use pin_init::init_zeroed;
+
+tests! { "kmem_cache_static":
+    nothing_without_a_registration,
+    cache_dropped_before_its_boxes,
+    cache_dropped_after_its_boxes,
+    one_registration_at_a_time,
+    failed_registration_leaves_nothing,
+    no_registration_while_unloading,
+    last_drop_in_every_context,
+    unload_waits_for_a_box,
+    boxes_are_initialised_in_place,
+    failing_initialiser_gives_the_memory_back,
+    layouts_that_fit,
+    reallocation_keeps_its_layout,
+    zero_size_is_no_allocation,
+    zero_flag_clears,
+    alignment_is_that_of_the_type,
+    boxes_on_a_node,
+    freed_after_a_grace_period,
+    registrations_come_and_go_on_both_cpus,
+}
+
+static DROPS: Counter = Counter::new();
+
+struct Value(u64, #[allow(dead_code)] Bell);
+
+fn value(value: u64) -> Value {
+    Value(value, Bell(&DROPS))
+}
+
+kmem_cache! {
+    /// For most tests.
+    struct Values {
+        type: Value,
+        name: c"kmemcg_test_static",
+        options: Options::new().no_merge(),
+    }
+}
+
+type ValueBox = Box<Value, Values>;
+
+/// Before one, and after it.
+fn nothing_without_a_registration() -> Result {
+    DROPS.set(0);
+    check!(ValueBox::new(value(1), GFP_KERNEL).is_err());
+    unload::scope(|module| {
+        let cache = Registration::<Values>::new(module)?;
+        check_eq!(ValueBox::new(value(2), GFP_KERNEL)?.0, 2);
+        drop(cache);
+        check!(ValueBox::new(value(3), GFP_KERNEL).is_err());
+        Ok(())
+    })?;
+    check!(ValueBox::new(value(4), GFP_KERNEL).is_err());
+    check_eq!(DROPS.get(), 4);
+    Ok(())
+}
+
+/// They keep it, and there is no other one meanwhile.
+fn cache_dropped_before_its_boxes() -> Result {
+    DROPS.set(0);
+    unload::scope(|module| {
+        let cache = Registration::<Values>::new(module)?;
+        let (a, b) = (
+            ValueBox::new(value(1), GFP_KERNEL)?,
+            ValueBox::new(value(2), GFP_KERNEL)?,
+        );
+        drop(cache);
+        kernel::sync::rcu::rcu_barrier();
+        check_err!(Registration::<Values>::new(module).map(drop), EBUSY);
+        check_eq!(a.0 + b.0, 3);
+        drop(a);
+        check_err!(Registration::<Values>::new(module).map(drop), EBUSY);
+        drop(b);
+        Ok(())
+    })?;
+    check_eq!(DROPS.get(), 2);
+    // The last drop has destroyed it: the name and the place are free.
+    unload::scope(|module| Registration::<Values>::new(module).map(drop))
+}
+
+/// The usual order.
+fn cache_dropped_after_its_boxes() -> Result {
+    DROPS.set(0);
+    unload::scope(|module| {
+        let cache = Registration::<Values>::new(module)?;
+        let mut boxes = KVec::new();
+        for i in 0..1000 {
+            boxes.push(ValueBox::new(value(i), GFP_KERNEL)?, GFP_KERNEL)?;
+        }
+        check!(boxes.iter().zip(0..).all(|(one, i)| one.0 == i));
+        drop(boxes);
+        cache.shrink();
+        Ok(())
+    })?;
+    check_eq!(DROPS.get(), 1000);
+    Ok(())
+}
+
+/// The second changes nothing.
+fn one_registration_at_a_time() -> Result {
+    unload::scope(|module| {
+        let _cache = Registration::<Values>::new(module)?;
+        check_err!(Registration::<Values>::new(module).map(drop), EBUSY);
+        drop(ValueBox::new(value(1), GFP_KERNEL)?);
+        Ok(())
+    })
+}
+
+kmem_cache! {
+    struct Misnamed {
+        type: u64,
+        name: c"kmemcg test",
+        options: Options::new(),
+    }
+}
+
+/// Not `EBUSY` the second time.
+fn failed_registration_leaves_nothing() -> Result {
+    unload::scope(|module| {
+        check_err!(Registration::<Misnamed>::new(module).map(drop), EINVAL);
+        check_err!(Registration::<Misnamed>::new(module).map(drop), EINVAL);
+        check!(Box::<u64, Misnamed>::new(1, GFP_KERNEL).is_err());
+        Ok(())
+    })
+}
+
+/// And the place is free afterwards.
+fn no_registration_while_unloading() -> Result {
+    let mut closed: Option<Handle> = None;
+    unload::scope(|module| {
+        closed = Some(module.clone());
+        Ok(())
+    })?;
+    let closed = closed.ok_or(EINVAL)?;
+    check_err!(Registration::<Values>::new(&closed).map(drop), ENODEV);
+    unload::scope(|module| Registration::<Values>::new(module).map(drop))
+}
+
+/// With the registration gone: a worker destroys the cache.
+fn last_drop_in_every_context() -> Result {
+    for &context in CONTEXTS {
+        DROPS.set(0);
+        unload::scope(|module| {
+            let cache = Registration::<Values>::new(module)?;
+            let last = ValueBox::new(value(1), GFP_KERNEL)?;
+            drop(cache);
+            kernel::sync::rcu::rcu_barrier();
+            exec::run(context, last, drop).map_err(|(error, _)| error)
+        })?;
+        check_eq!(DROPS.get(), 1);
+    }
+    Ok(())
+}
+
+/// As long as there is one.
+fn unload_waits_for_a_box() -> Result {
+    static STATE: Counter = Counter::new();
+    STATE.set(0);
+    let (send, receive) = {
+        let slot = Arc::new(Atomic::<*mut Value>::new(ptr::null_mut()), GFP_KERNEL)?;
+        (slot.clone(), slot)
+    };
+    crate::handle()?.try_spawn(workqueue::system_unbound(), GFP_KERNEL, move || {
+        let result = unload::scope(|module| {
+            let _cache = Registration::<Values>::new(module)?;
+            let last = ValueBox::new(value(1), GFP_KERNEL)?;
+            send.store(ValueBox::into_raw(last), kernel::sync::atomic::Release);
+            Ok(())
+        });
+        STATE.set(if result.is_ok() { 1 } else { 2 });
+    })?;
+    check!(eventually(|| !receive
+        .load(kernel::sync::atomic::Acquire)
+        .is_null()));
+    let waits = stays_false(|| STATE.get() != 0);
+    // SAFETY: From `into_raw()`.
+    let last = unsafe { ValueBox::from_raw(receive.load(kernel::sync::atomic::Acquire)) };
+    let is = last.0;
+    drop(last);
+    check!(waits);
+    check_eq!(is, 1);
+    check!(eventually(|| STATE.get() == 1));
+    Ok(())
+}
+
+#[pin_data]
+struct Large {
+    place: usize,
+    bytes: [u8; 40_000],
+    #[pin]
+    _pin: PhantomPinned,
+}
+
+kmem_cache! {
+    struct Larges {
+        type: Large,
+        name: c"kmemcg_test_static_large",
+        options: Options::new().no_merge(),
+    }
+}
+
+/// More than the stack has room for.
+fn boxes_are_initialised_in_place() -> Result {
+    unload::scope(|module| {
+        let _cache = Registration::<Larges>::new(module)?;
+        let large = Box::<Large, Larges>::pin_init(
+            pin_init!(&this in Large {
+                place: this.as_ptr() as usize,
+                bytes <- init_zeroed(),
+                _pin: PhantomPinned,
+            }),
+            GFP_KERNEL,
+        )?;
+        check_eq!(large.place, ptr::from_ref(&*large) as usize);
+        check!(large.bytes.iter().all(|&byte| byte == 0));
+        Ok(())
+    })
+}
+
+/// Nothing is left: the scope ends.
+fn failing_initialiser_gives_the_memory_back() -> Result {
+    DROPS.set(0);
+    unload::scope(|module| {
+        let _cache = Registration::<Values>::new(module)?;
+        for _ in 0..100 {
+            let result = ValueBox::try_pin_init(
+                // SAFETY: Fails, and leaves nothing initialised.
+                unsafe { pin_init::pin_init_from_closure(|_| Err::<(), Error>(EXDEV)) },
+                GFP_KERNEL,
+            );
+            check_err!(result.map(drop), EXDEV);
+        }
+        Ok(())
+    })?;
+    check_eq!(DROPS.get(), 0);
+    Ok(())
+}
+
+kmem_cache! {
+    struct Words {
+        type: [u64; 4],
+        name: c"kmemcg_test_static_words",
+        options: Options::new(),
+    }
+}
+
+/// Smaller ones, too, as a box may be of any type.
+fn layouts_that_fit() -> Result {
+    #[repr(align(16))]
+    struct Aligned(u64);
+    unload::scope(|module| {
+        let _cache = Registration::<Words>::new(module)?;
+        check_eq!(*Box::<[u64; 4], Words>::new([1; 4], GFP_KERNEL)?, [1; 4]);
+        check_eq!(*Box::<[u8; 32], Words>::new([2; 32], GFP_KERNEL)?, [2; 32]);
+        check_eq!(*Box::<u8, Words>::new(3, GFP_KERNEL)?, 3);
+        check!(Box::<[u8; 33], Words>::new([0; 33], GFP_KERNEL).is_err());
+        check!(Box::<[u64; 5], Words>::new([0; 5], GFP_KERNEL).is_err());
+        check!(Box::<Aligned, Words>::new(Aligned(0), GFP_KERNEL).map_or(true, |one| one.0 != 0));
+        let mut list = Vec::<u64, Words>::with_capacity(4, GFP_KERNEL)?;
+        for i in 0..4 {
+            list.push(i, GFP_KERNEL)?;
+        }
+        check!(list.push(4, GFP_KERNEL).is_err());
+        check_eq!(list.len(), 4);
+        check!(list.iter().copied().eq(0..4));
+        Ok(())
+    })
+}
+
+/// The same is where it was; another one, or a node, is refused, and nothing has changed.
+fn reallocation_keeps_its_layout() -> Result {
+    let layout = Layout::new::<[u64; 4]>();
+    unload::scope(|module| {
+        let _cache = Registration::<Words>::new(module)?;
+        let memory = Words::alloc(layout, GFP_KERNEL, NumaNode::NO_NODE)?;
+        check_eq!(memory.len(), 32);
+        let memory = memory.cast::<u8>();
+        // SAFETY: 32 bytes of ours.
+        unsafe { memory.write_bytes(7, 32) };
+        let realloc = |new, node| {
+            // SAFETY: An allocation of that layout, which is used again only if it was not freed.
+            unsafe { Words::realloc(Some(memory), new, layout, GFP_KERNEL, node) }
+        };
+        let same = realloc(layout, NumaNode::NO_NODE)?;
+        check!(ptr::eq(same.as_ptr().cast::<u8>(), memory.as_ptr()));
+        for size in [1, 31, 33, 64, 4096] {
+            let other = Layout::from_size_align(size, 8).map_err(|_| EINVAL)?;
+            check!(realloc(other, NumaNode::NO_NODE).is_err());
+        }
+        check!(realloc(
+            Layout::from_size_align(32, 4).map_err(|_| EINVAL)?,
+            NumaNode::NO_NODE
+        )
+        .is_err());
+        check!(realloc(layout, NumaNode::new(0)?).is_err());
+        // SAFETY: Written above.
+        check_eq!(unsafe { memory.cast::<[u8; 32]>().read() }, [7; 32]);
+        // No size frees it, as `free()` does.
+        check_eq!(realloc(Layout::new::<()>(), NumaNode::NO_NODE)?.len(), 0);
+        Ok(())
+    })
+}
+
+/// With a registration, and without.
+fn zero_size_is_no_allocation() -> Result {
+    struct Empty;
+    let dangling = Box::<Empty, Words>::new(Empty, GFP_KERNEL)?;
+    check_eq!(ptr::from_ref(&*dangling) as usize % Words::MIN_ALIGN, 0);
+    unload::scope(|module| {
+        let _cache = Registration::<Words>::new(module)?;
+        // Dropped in the scope, allocated before it.
+        drop(dangling);
+        let empty = Layout::from_size_align(0, 64).map_err(|_| EINVAL)?;
+        let dangling = Words::alloc(empty, GFP_KERNEL, NumaNode::NO_NODE)?;
+        check_eq!(dangling.len(), 0);
+        check_eq!(dangling.as_ptr().cast::<u8>() as usize % 64, 0);
+        // What has no size was not allocated: this allocates, and frees.
+        // SAFETY: An allocation of no size may have any address.
+        let memory = unsafe {
+            Words::realloc(
+                Some(dangling.cast()),
+                Layout::new::<u64>(),
+                empty,
+                GFP_KERNEL,
+                NumaNode::NO_NODE,
+            )
+        }?;
+        // SAFETY: Allocated just now.
+        unsafe { Words::free(memory.cast(), Layout::new::<u64>()) };
+        Ok(())
+    })
+}
+
+/// What another box has left.
+fn zero_flag_clears() -> Result {
+    unload::scope(|module| {
+        let _cache = Registration::<Words>::new(module)?;
+        for _ in 0..100 {
+            let mut one = Box::<[u64; 4], Words>::zeroed(GFP_KERNEL)?;
+            check_eq!(*one, [0; 4]);
+            *one = [u64::MAX; 4];
+        }
+        Ok(())
+    })
+}
+
+#[repr(align(256))]
+struct Aligned(#[allow(dead_code)] u8);
+
+kmem_cache! {
+    struct AlignedCache {
+        type: Aligned,
+        name: c"kmemcg_test_static_align",
+        options: Options::new(),
+    }
+}
+
+/// For smaller objects, too.
+fn alignment_is_that_of_the_type() -> Result {
+    check_eq!(AlignedCache::MIN_ALIGN, 256);
+    unload::scope(|module| {
+        let _cache = Registration::<AlignedCache>::new(module)?;
+        let mut boxes = KVec::new();
+        for _ in 0..50 {
+            let one = Box::<Aligned, AlignedCache>::new(Aligned(1), GFP_KERNEL)?;
+            let small = Box::<u8, AlignedCache>::new(1, GFP_KERNEL)?;
+            check_eq!(ptr::from_ref(&*one) as usize % 256, 0);
+            check_eq!(ptr::from_ref(&*small) as usize % 256, 0);
+            boxes.push((one, small), GFP_KERNEL)?;
+        }
+        Ok(())
+    })
+}
+
+/// The first; and one that does not exist, with and without a choice.
+fn boxes_on_a_node() -> Result {
+    let layout = Layout::new::<[u64; 4]>();
+    unload::scope(|module| {
+        let _cache = Registration::<Words>::new(module)?;
+        for node in [NumaNode::new(0), NumaNode::new(1023)]
+            .into_iter()
+            .flatten()
+        {
+            let memory = Words::alloc(layout, GFP_KERNEL, node)?;
+            // SAFETY: Allocated just now.
+            unsafe { Words::free(memory.cast(), layout) };
+        }
+        if let Ok(far) = NumaNode::new(1023) {
+            check!(Words::alloc(layout, GFP_KERNEL | __GFP_THISNODE, far).is_err());
+        }
+        Ok(())
+    })
+}
+
+struct Entry {
+    key: Atomic<u64>,
+    rcu: KfreeRcuHead,
+}
+
+impl_has_kfree_rcu_head! { impl HasKfreeRcuHead for Entry { self.rcu } }
+
+kmem_cache! {
+    struct Entries {
+        type: Entry,
+        name: c"kmemcg_test_static_rcu",
+        options: Options::new().no_merge(),
+    }
+}
+
+/// And the cache is destroyed after that: the registration is dropped right away.
+fn freed_after_a_grace_period() -> Result {
+    unload::scope(|module| {
+        let cache = Registration::<Entries>::new(module)?;
+        let entry = |key| Entry {
+            key: Atomic::new(key),
+            rcu: KfreeRcuHead::new(),
+        };
+        let object = Box::<Entry, Entries>::new(entry(77), GFP_KERNEL)?;
+        let raw = Box::into_raw(Box::<Entry, Entries>::new(entry(78), GFP_KERNEL)?);
+        let old: *const Entry = &*object;
+        let guard = kernel::sync::rcu::read_lock();
+        Entries::free_rcu(object);
+        // SAFETY: From `into_raw()`.
+        Entries::free_rcu(unsafe { Box::<Entry, Entries>::from_raw(raw) });
+        let mut reused = false;
+        let mut boxes = KVec::new();
+        for _ in 0..200 {
+            let new = Box::<Entry, Entries>::new(entry(1), GFP_ATOMIC)?;
+            reused |= ptr::eq(&*new, old);
+            boxes.push(new, GFP_ATOMIC)?;
+        }
+        // SAFETY: Freed after a grace period, which `guard` holds open.
+        let key = unsafe { &*old }.key.load(Relaxed);
+        drop(guard);
+        check_eq!(key, 77);
+        check!(!reused);
+        drop(boxes);
+        drop(cache);
+        Ok(())
+    })
+}
+
+/// While others allocate: each finds the cache or none, and every object is freed to its own.
+fn registrations_come_and_go_on_both_cpus() -> Result {
+    static MADE: Counter = Counter::new();
+    static REFUSED: Counter = Counter::new();
+    static WRONG: Counter = Counter::new();
+    for counter in [&DROPS, &MADE, &REFUSED, &WRONG] {
+        counter.set(0);
+    }
+    let cpus = in_parallel(3, |i| {
+        for round in 0..20_000 {
+            if i == 0 {
+                if round % 1000 != 0 {
+                    continue;
+                }
+                let result = unload::scope(|module| {
+                    let cache = Registration::<Values>::new(module)?;
+                    for _ in 0..200 {
+                        if ValueBox::new(value(0), GFP_KERNEL).is_ok_and(|one| one.0 == 0) {
+                            MADE.add();
+                        }
+                    }
+                    drop(cache);
+                    Ok(())
+                });
+                if result.is_err() {
+                    WRONG.add();
+                }
+            } else {
+                let sent = round as u64;
+                match ValueBox::new(value(sent), GFP_KERNEL) {
+                    Ok(one) if one.0 == sent => MADE.add(),
+                    Ok(_) => WRONG.add(),
+                    Err(_) => REFUSED.add(),
+                };
+            }
+        }
+    })?;
+    check_eq!(WRONG.get(), 0);
+    check!(MADE.get() >= 20 * 200);
+    check!(cpus >= cpus_expected());
+    check_eq!(DROPS.get(), 20 * 200 + 2 * 20_000);
+    // The type is nothing.
+    check_eq!(mem::size_of::<ValueBox>(), mem::size_of::<usize>());
+    Ok(())
+}
