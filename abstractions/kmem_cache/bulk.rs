@@ -2,10 +2,19 @@
 
 //! Many objects at once.
 
-use super::{Owner, MAX_BULK};
+use super::{
+    Owner,
+    MAX_BULK, //
+};
 use crate::abstractions::context;
-use core::{mem::MaybeUninit, ptr::NonNull};
-use kernel::{alloc::Flags, prelude::*};
+use core::{
+    mem::MaybeUninit,
+    ptr::NonNull, //
+};
+use kernel::{
+    alloc::Flags,
+    prelude::*, //
+};
 
 /// Memory of several objects of one cache, which is allocated and freed together. The pointers are
 /// stored in space of the caller.
@@ -17,6 +26,7 @@ use kernel::{alloc::Flags, prelude::*};
 ///
 /// The pointers in `memory` are initialised, were allocated from the cache of `owner`, and belong
 /// to this `Bulk`.
+#[must_use = "the memory is freed when it is dropped"]
 pub struct Bulk<'a, O: Owner> {
     memory: &'a mut [MaybeUninit<*mut u8>],
     owner: O,
@@ -84,6 +94,7 @@ impl<'a, O: Owner> Bulk<'a, O> {
     }
 
     /// The memory of each object.
+    #[inline]
     pub fn iter(&self) -> impl Iterator<Item = NonNull<u8>> + '_ {
         self.memory.iter().map(|one| {
             // SAFETY: Initialised by an allocation, by the type invariants, so not null.
@@ -92,6 +103,7 @@ impl<'a, O: Owner> Bulk<'a, O> {
     }
 
     /// What keeps the cache alive.
+    #[inline]
     pub fn owner(&self) -> &O {
         &self.owner
     }

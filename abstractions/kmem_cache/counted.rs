@@ -36,12 +36,28 @@
 //! own workers, nor in atomic context. So the drop of the last reference on it queues a work on a
 //! workqueue of the system, and that destroys the queue and drops the hold.
 
-use super::{Object, Options, Owner, RawCache};
+use super::{
+    Object,
+    Options,
+    Owner,
+    RawCache, //
+};
 use crate::abstractions::{
-    percpu_ref::{Guard, PercpuRef, Release, Released},
+    percpu_ref::{
+        Guard,
+        PercpuRef,
+        Release,
+        Released, //
+    },
     unload,
-    wait_group::{Member, WaitGroup},
-    workqueue::{Builder, OwnedQueue},
+    wait_group::{
+        Member,
+        WaitGroup, //
+    },
+    workqueue::{
+        Builder,
+        OwnedQueue, //
+    }, //
 };
 use crate::impl_has_percpu_ref;
 use core::{
@@ -99,6 +115,7 @@ use kernel::{
 /// # Invariants
 ///
 /// The guard's count is live until the drop.
+#[must_use = "nothing can be allocated after it was dropped"]
 pub struct CountedCache<T: Send + 'static>(Hold<T>);
 
 /// An object that keeps its cache alive.
@@ -106,6 +123,10 @@ pub type CountedObject<T> = Object<T, Hold<T>>;
 
 /// A reference on a counted cache. It leads neither to the count nor to another reference: with these
 /// the count could be started anew, or an object be allocated, and the cache would stay for ever.
+///
+/// # Invariants
+///
+/// The guard keeps the cache, which is not destroyed before its count has been released.
 pub struct Hold<T: Send + 'static>(Guard<Counted<T>>);
 
 impl<T: Send + 'static> Hold<T> {
@@ -115,7 +136,7 @@ impl<T: Send + 'static> Hold<T> {
     }
 }
 
-// SAFETY: The guard keeps the cache alive and in its place.
+// SAFETY: The guard keeps the cache alive and in its place, by the type invariants.
 unsafe impl<T: Send + 'static> Owner for Hold<T> {
     #[inline]
     fn cache(&self) -> &RawCache {
@@ -242,6 +263,7 @@ impl<T: Send + 'static> CountedCache<T> {
     }
 
     /// Gives slabs without objects back. Context: may sleep.
+    #[inline]
     pub fn shrink(&self) {
         self.0.cache().shrink();
     }
@@ -259,6 +281,7 @@ impl<T: Send + 'static> Drop for CountedCache<T> {
 /// Dropping it waits for nothing: its caches and their objects may go before or after it, in any
 /// order. As long as there is one of them, or the reaper, the module's anchor waits. Context of the
 /// drop: any but NMI.
+#[must_use = "no cache can be made after it was dropped"]
 pub struct Reaper(SharedRef);
 
 /// The queue of a reaper, which its caches share.
@@ -306,6 +329,7 @@ impl Clone for SharedRef {
 impl Deref for SharedRef {
     type Target = Shared;
 
+    #[inline]
     fn deref(&self) -> &Shared {
         &self.0
     }
@@ -353,14 +377,13 @@ impl Reaper {
         rcu::rcu_barrier();
         self.0.queue.flush();
     }
-}
 
-impl Reaper {
     /// Waits until all its caches are destroyed: for ever, if the caller has one of them, or an object
     /// of one.
     ///
     /// Context: may sleep; not in a destructor of an object.
     pub fn wait(self) {
+        might_sleep();
         self.0.caches.wait();
     }
 }

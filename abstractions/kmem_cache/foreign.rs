@@ -6,8 +6,17 @@
 //! owner. So it is written in front of the memory, and C code gets a pointer behind it. The cache must
 //! have room for that: [`foreign_layout`].
 
-use super::{Detached, Memory, Object, Owner};
-use core::{alloc::Layout, ffi::c_void, ptr::NonNull};
+use super::{
+    Detached,
+    Memory,
+    Object,
+    Owner, //
+};
+use core::{
+    alloc::Layout,
+    ffi::c_void,
+    ptr::NonNull, //
+};
 use kernel::prelude::*;
 
 /// The layout of a cache whose objects have room for their owner and, behind it, `layout`.

@@ -103,6 +103,7 @@ pub const MAX_SIZE: usize = 1 << 20;
 ///
 /// The pointer is a live cache for objects of `layout`, and one reference on it is ours. No object is
 /// allocated from it, or freed to it, after it was dropped.
+#[must_use = "dropping it destroys the cache, and may sleep"]
 pub struct RawCache {
     ptr: NonNull<bindings::kmem_cache>,
     layout: Layout,
@@ -162,7 +163,8 @@ impl RawCache {
         Self::new(name, layout, options.usercopy_by_default(layout))
     }
 
-    /// Size and alignment of the objects.
+    /// Size and alignment of the objects. Context: any.
+    #[inline]
     pub fn layout(&self) -> Layout {
         self.layout
     }
@@ -172,7 +174,7 @@ impl RawCache {
     /// Wraps `kmem_cache_shrink()`. Context: may sleep.
     pub fn shrink(&self) {
         might_sleep();
-        // SAFETY: Live, by the type invariants.
+        // SAFETY: Live, by the type invariants, which is all that `kmem_cache_shrink()` asks for.
         unsafe { bindings::kmem_cache_shrink(self.ptr.as_ptr()) };
     }
 
@@ -180,7 +182,7 @@ impl RawCache {
     /// [freed](Self::free) before the cache is dropped.
     #[inline]
     fn alloc(&self, flags: Flags) -> Result<NonNull<u8>, AllocError> {
-        // SAFETY: Live, by the type invariants.
+        // SAFETY: Live, by the type invariants, which is all that `kmem_cache_alloc()` asks for.
         let ptr =
             unsafe { helpers::rust_kmemcg_kmem_cache_alloc(self.ptr.as_ptr(), gfp::raw(flags)) };
         NonNull::new(ptr.cast()).ok_or(AllocError)
@@ -226,16 +228,20 @@ impl RawCache {
         }
     }
 
+    /// Gives the memory of one object back. Wraps `kmem_cache_free()`.
+    ///
     /// # Safety
     ///
     /// `object` came from [`alloc`](Self::alloc) of this very cache, and is not used again.
     #[inline]
     unsafe fn free(&self, object: NonNull<u8>) {
-        // SAFETY: Live, by the type invariants; the caller guarantees that the object is of this
-        // cache, and that it owns it.
+        // SAFETY: Live, by the type invariants. `kmem_cache_free()` takes an object that came from
+        // this very cache and is not used again, as the caller guarantees.
         unsafe { bindings::kmem_cache_free(self.ptr.as_ptr(), object.as_ptr().cast()) };
     }
 
+    /// Gives the memory of several objects back. Wraps `kmem_cache_free_bulk()`.
+    ///
     /// Context: interrupts are enabled.
     ///
     /// # Safety
@@ -243,8 +249,8 @@ impl RawCache {
     /// As [`free`](Self::free), for each of `objects`, which are initialised.
     #[inline]
     unsafe fn free_bulk(&self, objects: &mut [MaybeUninit<*mut u8>]) {
-        // SAFETY: Live, by the type invariants; the caller guarantees that the pointers are initialised,
-        // that the objects are of this cache, and that it owns them.
+        // SAFETY: Live, by the type invariants. `kmem_cache_free_bulk()` takes that many pointers to
+        // objects that came from this very cache and are not used again, as the caller guarantees.
         unsafe {
             bindings::kmem_cache_free_bulk(
                 self.ptr.as_ptr(),

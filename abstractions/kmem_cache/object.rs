@@ -257,6 +257,7 @@ impl<T, O: Owner> Object<T, O> {
     }
 
     /// The value, mutable and in its place.
+    #[inline]
     pub fn as_mut(&mut self) -> Pin<&mut T> {
         // SAFETY: Valid, ours, and does not move, by the type invariants.
         unsafe { Pin::new_unchecked(self.ptr.as_mut()) }
@@ -271,12 +272,14 @@ impl<T, O: Owner> Object<T, O> {
     /// Splits the object in two parts; [`from_raw`](Self::from_raw) is the inverse.
     ///
     /// If the parts are dropped the object is leaked, as with a box, and its cache with it.
+    #[inline]
     pub fn into_raw(self) -> (NonNull<T>, Detached<O>) {
         let (ptr, owner) = self.into_parts();
         (ptr, Detached(ManuallyDrop::new(owner)))
     }
 
     /// Private: the owner could be dropped before the memory is freed.
+    #[inline]
     fn into_parts(self) -> (NonNull<T>, O) {
         let this = ManuallyDrop::new(self);
         // SAFETY: `this` is not used again, and is not dropped.
@@ -288,6 +291,7 @@ impl<T, O: Owner> Object<T, O> {
     /// # Safety
     ///
     /// Both came from one [`into_raw`](Self::into_raw), and the value is valid.
+    #[inline]
     pub unsafe fn from_raw(ptr: NonNull<T>, owner: Detached<O>) -> Self {
         let owner = ManuallyDrop::into_inner(owner.0);
         // INVARIANT: By the safety requirement.
@@ -296,6 +300,12 @@ impl<T, O: Owner> Object<T, O> {
 }
 
 /// The owner of an object that was split; good for [`Object::from_raw`] only.
+///
+/// Dropping it does not drop the owner.
+///
+/// # Invariants
+///
+/// The owner is not used otherwise as long as the memory of the object is not freed.
 #[must_use = "without it the object is leaked"]
 pub struct Detached<O: Owner>(pub(super) ManuallyDrop<O>);
 
@@ -377,6 +387,11 @@ impl<O: Owner> Object<Memory, O> {
 const BATCH: usize = 32;
 
 /// Memory that waits to be given back, all of one cache.
+///
+/// # Invariants
+///
+/// The first `len` pieces of `memory` are initialised, came from the cache of the owner at the same
+/// index, which is the same cache for all, and belong to the batch.
 struct Batch<O: Owner> {
     memory: [MaybeUninit<*mut u8>; BATCH],
     owners: [Option<O>; BATCH],
@@ -385,6 +400,7 @@ struct Batch<O: Owner> {
 
 impl<O: Owner> Batch<O> {
     fn new() -> Self {
+        // INVARIANT: None.
         Self {
             memory: [MaybeUninit::uninit(); BATCH],
             owners: [const { None }; BATCH],
@@ -403,6 +419,7 @@ impl<O: Owner> Batch<O> {
         if other || self.len == BATCH {
             self.flush();
         }
+        // INVARIANT: By the safety requirement; pieces of another cache were given back above.
         self.memory[self.len].write(memory.as_ptr());
         self.owners[self.len] = Some(owner);
         self.len += 1;
@@ -410,7 +427,8 @@ impl<O: Owner> Batch<O> {
 
     fn flush(&mut self) {
         if let Some(owner) = &self.owners[0] {
-            // SAFETY: All came from the cache of this owner, by the contract of `push()`.
+            // SAFETY: Initialised, ours, and from the cache of this owner, by the type invariants; not
+            // used again.
             unsafe { owner.cache().free_bulk(&mut self.memory[..self.len]) };
         }
         for owner in &mut self.owners[..self.len] {

@@ -3,7 +3,10 @@
 //! Options of a cache.
 
 use core::alloc::Layout;
-use kernel::{bindings, prelude::*};
+use kernel::{
+    bindings,
+    prelude::*, //
+};
 
 /// Options of a cache, beside the type of its objects.
 ///
@@ -14,7 +17,12 @@ use kernel::{bindings, prelude::*};
 ///
 /// const OPTIONS: Options = Options::new().account().hwcache_align().sheaf_capacity(32);
 /// ```
+///
+/// # Invariants
+///
+/// `constructor` is set if and only if `flags` has `SLAB_TYPESAFE_BY_RCU`.
 #[derive(Clone, Copy)]
+#[must_use = "options do nothing until a cache is made with them"]
 pub struct Options {
     flags: bindings::slab_flags_t,
     align: u32,
@@ -31,6 +39,7 @@ const fn flag(bit: u32) -> bindings::slab_flags_t {
 impl Options {
     /// The defaults.
     pub const fn new() -> Self {
+        // INVARIANT: Neither.
         Self {
             flags: 0,
             align: 1,
@@ -60,6 +69,7 @@ impl Options {
     }
 
     /// Was [`account`](Self::account) called?
+    #[inline]
     pub const fn accounts(&self) -> bool {
         self.account
     }
@@ -118,11 +128,14 @@ impl Options {
         mut self,
         constructor: unsafe extern "C" fn(*mut kernel::ffi::c_void),
     ) -> Self {
+        // INVARIANT: Both.
         self.flags |= flag(bindings::_slab_flag_bits__SLAB_TYPESAFE_BY_RCU);
         self.constructor = Some(constructor);
         self
     }
 
+    /// The flags of `kmem_cache_create()`.
+    #[inline]
     pub(super) fn flags(&self) -> bindings::slab_flags_t {
         self.flags
     }

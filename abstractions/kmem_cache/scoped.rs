@@ -16,10 +16,8 @@ use kernel::{
 ///
 /// Dropping it destroys the cache; no object can be left then. Context of the drop: may sleep.
 ///
-/// An object that was forgotten (`mem::forget`) lets the cache be dropped nevertheless. Its memory
-/// is not used for anything else then. Mostly the kernel notices, says so in a warning and leaks
-/// the cache, too; it does not where the object is KFENCE's (who reports any later use of it), or
-/// in a full slab without `CONFIG_SLUB_DEBUG`.
+/// An object that was forgotten (`mem::forget`) does not keep the cache from being dropped: see
+/// [`RawCache`].
 ///
 /// # Examples
 ///
@@ -42,6 +40,7 @@ use kernel::{
 /// # Invariants
 ///
 /// The layout of the cache is that of a `T`.
+#[must_use = "dropping it destroys the cache, and may sleep"]
 pub struct KmemCache<T> {
     cache: RawCache,
     _objects: PhantomData<fn() -> T>,
@@ -128,6 +127,7 @@ impl<T> KmemCache<T> {
     }
 
     /// Gives slabs without objects back. Context: may sleep.
+    #[inline]
     pub fn shrink(&self) {
         self.cache.shrink();
     }

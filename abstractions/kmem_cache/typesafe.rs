@@ -86,6 +86,7 @@ pub trait Typesafe: Send + Sync + 'static {
 /// # Invariants
 ///
 /// The layout of the cache is that of a `T`; all memory in it holds a valid `T`.
+#[must_use = "dropping it destroys the cache, and may sleep"]
 pub struct TypesafeCache<T: Typesafe> {
     cache: RawCache,
     _objects: PhantomData<fn() -> T>,
@@ -155,6 +156,7 @@ impl<T: Typesafe> TypesafeCache<T> {
     }
 
     /// Gives slabs without objects back. Context: may sleep.
+    #[inline]
     pub fn shrink(&self) {
         self.cache.shrink();
     }
@@ -165,6 +167,7 @@ impl<T: Typesafe> TypesafeCache<T> {
 /// # Invariants
 ///
 /// `ptr` was allocated from `cache`, and belongs to this object.
+#[must_use = "the object is freed when it is dropped"]
 pub struct TypesafeObject<'a, T: Typesafe> {
     ptr: NonNull<T>,
     cache: &'a TypesafeCache<T>,

@@ -52,7 +52,11 @@ fn names_are_checked() -> Result {
         check_err!(KmemCache::<u64>::new(name, Options::new()), EINVAL);
         check_err!(TypesafeCache::<()>::new(name, Options::new()), EINVAL);
     }
-    RawCache::new(c"kmemcg_test!~:()%s", layout, Options::new().no_merge())?;
+    drop(RawCache::new(
+        c"kmemcg_test!~:()%s",
+        layout,
+        Options::new().no_merge(),
+    )?);
     Ok(())
 }
 
