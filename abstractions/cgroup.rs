@@ -347,6 +347,7 @@ impl<T: Watch> Watcher<T> {
 impl<T: Watch> Watcher<T> {
     /// Stops watching, and waits for callbacks that are running. Context: may sleep.
     pub fn stop(self) -> Arc<T> {
+        might_sleep();
         self.watch.clone()
     }
 }

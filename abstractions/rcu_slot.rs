@@ -203,6 +203,7 @@ impl<T> Retired<T> {
         Arc::clone(&self.arc)
     }
 
+    /// Waits for the rest of the grace period. Context: may sleep.
     fn wait(&self) {
         // C sleeps only if the grace period has not passed.
         might_sleep();
