@@ -88,5 +88,12 @@ struct mem_cgroup *rust_kmemcg_set_active_memcg(struct mem_cgroup *memcg)
 {
 	return set_active_memcg(memcg);
 }
+
+/* As active_memcg() in mm/memcontrol.c. */
+bool rust_kmemcg_memcg_is_active(struct mem_cgroup *memcg)
+{
+	return memcg == (in_task() ? current->active_memcg :
+				     this_cpu_read(int_active_memcg));
+}
 #endif
 #endif

@@ -277,6 +277,22 @@ impl Memcg {
     }
 }
 
+impl Memcg {
+    /// Returns whether the caller is in the `f` of a [`charge`](Self::charge) to this memory cgroup: in
+    /// the innermost, if there are several. Context: any but NMI.
+    #[inline]
+    pub fn is_charged(&self) -> bool {
+        #[cfg(CONFIG_MEMCG)]
+        {
+            // SAFETY: Compares the pointer with what `set_active_memcg()` has stored for this task, or
+            // for the interrupts of this CPU.
+            unsafe { helpers::rust_kmemcg_memcg_is_active(self.0.as_ptr()) }
+        }
+        #[cfg(not(CONFIG_MEMCG))]
+        false
+    }
+}
+
 #[cfg(CONFIG_MEMCG)]
 impl Drop for Memcg {
     fn drop(&mut self) {

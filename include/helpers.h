@@ -82,6 +82,7 @@ struct mem_cgroup;
 struct mem_cgroup *rust_kmemcg_cgroup_memcg(struct cgroup *cgrp);
 void rust_kmemcg_memcg_put(struct mem_cgroup *memcg);
 struct mem_cgroup *rust_kmemcg_set_active_memcg(struct mem_cgroup *memcg);
+bool rust_kmemcg_memcg_is_active(struct mem_cgroup *memcg);
 #endif
 #endif
 
