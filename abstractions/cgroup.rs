@@ -26,7 +26,7 @@
 //!
 //! C header: [`include/linux/cgroup.h`](srctree/include/linux/cgroup.h)
 
-use super::{context::Context, helpers, rcu_slot::Reader, tracepoint::Probe, unload};
+use super::{context::Context, helpers, sync::rcu::slot::Reader, tracepoint::Probe, unload};
 use core::{
     ops::Deref,
     ptr::{self, NonNull},
@@ -249,7 +249,7 @@ unsafe impl Sync for Memcg {}
 
 impl Memcg {
     /// Calls `f`. Its allocations with accounting (from a cache with
-    /// [`account`](super::kmem_cache::Options::account), or by `GFP_KERNEL_ACCOUNT`) are charged to this
+    /// [`account`](super::slab::Options::account), or by `GFP_KERNEL_ACCOUNT`) are charged to this
     /// memory cgroup, and not to that of the current task.
     ///
     /// In an interrupt on PREEMPT_RT it only calls `f`, and nothing is charged: softirqs preempt each

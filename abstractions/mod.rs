@@ -19,28 +19,26 @@
 // a `long`. With 64 bits they do not wrap.
 kernel::static_assert!(kernel::ffi::c_ulong::BITS == 64, "the counts need 64 bits");
 
+// For the kernel crate: what it lacks, under the names that it would have there.
 pub mod any_cstring;
-pub mod call_rcu;
+pub mod context;
+pub mod ida;
+pub mod name_hash;
+pub mod preempt;
+pub mod slab;
+pub mod sync;
+pub mod unload;
+pub mod workqueue;
+
+// For this module: what it needs of a subsystem, and what the kernel crate has in another form.
 #[cfg(CONFIG_CGROUPS)]
 pub mod cgroup;
-pub mod context;
 pub mod debugfs;
 pub mod exec;
 pub mod gfp;
-pub mod ida;
-pub mod kmem_cache;
-pub mod name_hash;
-pub mod percpu_ref;
-pub mod preempt;
-pub mod rcu_array;
-pub mod rcu_hash;
-pub mod rcu_slot;
 pub mod ticks;
 pub mod trace;
 pub mod tracepoint;
-pub mod unload;
-pub mod wait_group;
-pub mod workqueue;
 
 /// Declarations of `include/helpers.h`, made by bindgen when the module is built.
 #[allow(missing_docs, improper_ctypes, clippy::all, unreachable_pub)]

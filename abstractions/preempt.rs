@@ -20,7 +20,7 @@
 //!
 //! ```
 //! use kernel::prelude::*;
-//! use rust_kmemcg::abstractions::{preempt, rcu_slot::RcuSlot};
+//! use rust_kmemcg::abstractions::{preempt, sync::rcu::slot::RcuSlot};
 //!
 //! fn answer(slot: &RcuSlot<u64>) -> Option<u64> {
 //!     preempt::with(|guard| slot.load(guard).copied())
@@ -30,7 +30,7 @@
 //!
 //! C header: [`include/linux/preempt.h`](srctree/include/linux/preempt.h)
 
-use crate::abstractions::{helpers, rcu_slot::Reader};
+use crate::abstractions::{helpers, sync::rcu::slot::Reader};
 use kernel::types::NotThreadSafe;
 
 /// Evidence that preemption is disabled.

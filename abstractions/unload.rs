@@ -53,7 +53,7 @@
 //! A type whose value is safe to forget asks for a [`Source`], which the [`Handle`] of an anchor is. A
 //! module that has no anchor, as most in the tree, uses the same types with an [`Unheld`], and guarantees
 //! in an `unsafe` block what the hold would: that it forgets no value. RCU callbacks that are queued one by
-//! one ([`Callbacks`](super::call_rcu::Callbacks)) and [`Handle::try_spawn`] have no value that could be
+//! one ([`Callbacks`](super::sync::rcu::call_rcu::Callbacks)) and [`Handle::try_spawn`] have no value that could be
 //! dropped; they need the handle itself.
 //!
 //! # Why not `try_module_get()`
@@ -97,7 +97,7 @@
 
 use crate::abstractions::{
     helpers,
-    wait_group::{
+    sync::wait_group::{
         Member,
         WaitGroup, //
     }, //
@@ -326,8 +326,8 @@ impl Unheld {
     /// Every value that is made with this is dropped before the memory of the module is freed: none is
     /// forgotten (`mem::forget`, a static, a cycle of `Arc`s). Something waits for the task that drops
     /// it, and, where its documentation says that the drop does not wait for everything (a
-    /// [`percpu_ref`](super::percpu_ref) that is not released, an
-    /// [`RcuArc`](super::call_rcu::RcuArc), a queue that a worker drops), for that, too.
+    /// [`percpu_ref`](super::sync::percpu_ref) that is not released, an
+    /// [`RcuArc`](super::sync::rcu::call_rcu::RcuArc), a queue that a worker drops), for that, too.
     pub const unsafe fn new() -> Self {
         // INVARIANT: The caller guarantees it.
         Self(())

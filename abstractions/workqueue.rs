@@ -57,8 +57,8 @@ pub use scoped::{
 
 use crate::abstractions::{
     helpers,
-    unload,
-    wait_group::WaitGroup, //
+    sync::wait_group::WaitGroup,
+    unload, //
 };
 use core::ptr::NonNull;
 use kernel::{

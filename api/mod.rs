@@ -14,11 +14,27 @@
 use crate::{
     abstractions::{
         gfp,
-        kmem_cache::{foreign_layout, Foreign, Options},
-        rcu_slot::{self, RcuSlot, Reader}, //
+        slab::{
+            foreign_layout,
+            Foreign,
+            Options, //
+        },
+        sync::rcu::slot::{
+            self,
+            RcuSlot,
+            Reader, //
+        }, //
     },
     cgroup::Cgroups,
-    protocol::{self, ChildObject, FindGroup, Group, Kmemcg, Phase, Root},
+    protocol::{
+        self,
+        ChildObject,
+        FindGroup,
+        Group,
+        Kmemcg,
+        Phase,
+        Root, //
+    }, //
 };
 use core::{
     alloc::Layout,
@@ -75,7 +91,7 @@ impl Drop for Exports {
 
 /// Another reference on a field of [`SHARED`]; `ENODEV` while that is empty.
 fn shared<T>(field: fn(&Shared) -> &Arc<T>) -> Result<Arc<T>> {
-    rcu_slot::read(|reader| Ok(field(SHARED.load(reader).ok_or(ENODEV)?).clone()))
+    slot::read(|reader| Ok(field(SHARED.load(reader).ok_or(ENODEV)?).clone()))
 }
 
 fn kmemcg() -> Result<Arc<Kmemcg>> {

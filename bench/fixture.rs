@@ -3,10 +3,17 @@
 //! The fixture of the benchmark: creates roots, groups and children, and measures time.
 
 use crate::{
-    abstractions::{kmem_cache::Options, unload},
+    abstractions::{
+        slab::Options,
+        unload, //
+    },
     cgroup::Cgroups,
     ffi::PlainCache,
-    protocol::{Group, Kmemcg, Root},
+    protocol::{
+        Group,
+        Kmemcg,
+        Root, //
+    }, //
 };
 use core::alloc::Layout;
 use kernel::{

@@ -5,15 +5,34 @@
 use super::Status;
 use crate::{
     abstractions::{
-        call_rcu::Callbacks,
-        cgroup::{Cgroup, Watch, MAX_PATH},
-        rcu_hash::{RcuHash, Reservation},
-        rcu_slot::{self, Reader},
+        cgroup::{
+            Cgroup,
+            Watch,
+            MAX_PATH, //
+        },
+        sync::rcu::{
+            call_rcu::Callbacks,
+            hash::{
+                RcuHash,
+                Reservation, //
+            },
+            slot::{
+                self,
+                Reader, //
+            }, //
+        },
         ticks::Ticks,
         unload,
-        workqueue::{Builder, OwnedQueue}, //
+        workqueue::{
+            Builder,
+            OwnedQueue, //
+        }, //
     },
-    protocol::{Group, Kmemcg, NewGroup},
+    protocol::{
+        Group,
+        Kmemcg,
+        NewGroup, //
+    }, //
 };
 use kernel::{
     alloc::{flags::__GFP_NOWARN, Flags},
@@ -150,7 +169,7 @@ impl Follower {
 
     /// Has the cgroup with this id a group? Takes no lock. Context: any.
     fn knows(&self, id: u64) -> bool {
-        rcu_slot::read(|reader| self.find(id, reader).is_some())
+        slot::read(|reader| self.find(id, reader).is_some())
     }
 
     /// Adds a group for every cgroup that has none, and counts those that cannot be added. Context: may

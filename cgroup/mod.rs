@@ -28,12 +28,27 @@ mod follow;
 
 use crate::{
     abstractions::{
-        cgroup::{Cgroup, Memcg, Watcher},
-        context::{self, Context},
-        rcu_slot::{RcuSlot, Reader},
+        cgroup::{
+            Cgroup,
+            Memcg,
+            Watcher, //
+        },
+        context::{
+            self,
+            Context, //
+        },
+        sync::rcu::slot::{
+            RcuSlot,
+            Reader, //
+        },
         unload, //
     },
-    protocol::{FindGroup, Group, Kmemcg, Root},
+    protocol::{
+        FindGroup,
+        Group,
+        Kmemcg,
+        Root, //
+    }, //
 };
 use follow::Follower;
 use kernel::{

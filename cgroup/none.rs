@@ -3,8 +3,16 @@
 //! Replaces `cgroup/mod.rs` on a kernel without `CONFIG_CGROUPS`: the same functions, always detached.
 
 use crate::{
-    abstractions::{rcu_slot::Reader, unload},
-    protocol::{FindGroup, Group, Kmemcg, Root},
+    abstractions::{
+        sync::rcu::slot::Reader,
+        unload, //
+    },
+    protocol::{
+        FindGroup,
+        Group,
+        Kmemcg,
+        Root, //
+    }, //
 };
 use core::convert::Infallible;
 use kernel::{prelude::*, sync::Arc};

@@ -9,9 +9,12 @@ use super::{
 use crate::{
     abstractions::{
         debugfs::File,
-        kmem_cache::{Options, MAX_SIZE},
+        slab::{
+            Options,
+            MAX_SIZE, //
+        }, //
     },
-    protocol::Stage,
+    protocol::Stage, //
 };
 use core::alloc::Layout;
 use kernel::{prelude::*, seq_file::SeqFile, seq_print};

@@ -160,7 +160,7 @@ inline work_begins(w)
 
 inline work_ends(w) { worked = worked & ~(w); flush_worked = flush_worked & ~(w) }
 
-/* ---- percpu_ref, in its wrapper (abstractions/percpu_ref.rs) ---- */
+/* ---- percpu_ref, in its wrapper (abstractions/sync/percpu_ref.rs) ---- */
 /*
  * A live count is per-CPU. After the kill, readers that saw it alive still add to it. So it is
  * summed up a grace period later, and only then it can be seen to be zero.

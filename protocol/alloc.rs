@@ -10,10 +10,23 @@ use super::{
 };
 use crate::{
     abstractions::{
-        kmem_cache::{self, Bulk, Memory, Reference},
-        percpu_ref::{Guard, PercpuRef},
         preempt,
-        rcu_slot::{self, Reader}, //
+        slab::{
+            self,
+            Bulk,
+            Memory,
+            Reference, //
+        },
+        sync::{
+            percpu_ref::{
+                Guard,
+                PercpuRef, //
+            },
+            rcu::slot::{
+                self,
+                Reader, //
+            }, //
+        }, //
     },
     impl_foreign, //
 };
@@ -27,14 +40,14 @@ use kernel::{
 /// Memory for an object: from a child, or from the root's own cache.
 ///
 /// Dropping it frees it. Context of the drop: where `kmem_cache_free()` is legal.
-pub struct ChildObject(kmem_cache::Object<Memory, Reference<Child>>);
+pub struct ChildObject(slab::Object<Memory, Reference<Child>>);
 
 impl_foreign! { impl Foreign for ChildObject { self.0 } }
 
 impl ChildObject {
     #[inline(always)]
     fn new(reference: Guard<Child>, flags: Flags) -> Result<Self> {
-        Ok(Self(kmem_cache::Object::memory(reference.into(), flags)?))
+        Ok(Self(slab::Object::memory(reference.into(), flags)?))
     }
 
     /// The memory.
@@ -142,7 +155,7 @@ impl Root {
     #[cold]
     fn alloc_slow(self: &Arc<Self>, whose: &impl FindGroup, flags: Flags) -> Result<ChildObject> {
         let mut childless = None;
-        let (reference, is_own) = rcu_slot::read(|reader| {
+        let (reference, is_own) = slot::read(|reader| {
             if let Some(group) = whose.find_group(reader) {
                 match self.slots.load(group.index(), reader) {
                     Some(child) => {

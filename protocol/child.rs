@@ -16,10 +16,20 @@ use super::{
 };
 use crate::{
     abstractions::{
-        call_rcu::RcuHead,
-        kmem_cache::{Options, RawCache},
-        percpu_ref::PercpuRef,
-        rcu_slot::{RcuSlot, Retired},
+        slab::{
+            Options,
+            RawCache, //
+        },
+        sync::{
+            percpu_ref::PercpuRef,
+            rcu::{
+                call_rcu::RcuHead,
+                slot::{
+                    RcuSlot,
+                    Retired, //
+                }, //
+            }, //
+        },
         ticks::Ticks, //
     },
     impl_has_cache,

@@ -10,7 +10,7 @@ use super::{
     stage::{Event, RootEvent},
     steps, //
 };
-use crate::abstractions::kmem_cache::Options;
+use crate::abstractions::slab::Options;
 use core::alloc::Layout;
 use kernel::{
     alloc::flags::__GFP_NOWARN,

@@ -13,7 +13,7 @@ use super::{
     stage::{Phase, RootEvent, Stage},
     steps, //
 };
-use crate::abstractions::percpu_ref::PercpuRef;
+use crate::abstractions::sync::percpu_ref::PercpuRef;
 use kernel::prelude::*;
 
 /// Destroys `root`, or leaves it as it was. Context: may sleep.

@@ -10,9 +10,16 @@ pub(super) use queues::{Queues, QueuesRef};
 
 use super::stage::Phase;
 use crate::abstractions::{
-    call_rcu::{InCallback, RcuCallback},
-    percpu_ref::Released,
-    rcu_slot::Retired,
+    sync::{
+        percpu_ref::Released,
+        rcu::{
+            call_rcu::{
+                InCallback,
+                RcuCallback, //
+            },
+            slot::Retired, //
+        }, //
+    },
     unload, //
 };
 use core::ops::{Deref, DerefMut};

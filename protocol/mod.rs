@@ -105,7 +105,7 @@ pub use slots::MAX_GROUPS;
 pub use stage::{Phase, Stage};
 pub use stats::{Counter, Stats};
 
-use crate::abstractions::{kmem_cache::Options, unload};
+use crate::abstractions::{slab::Options, unload};
 use child::{Groups, Roots};
 use core::alloc::Layout;
 use gate::Queues;

@@ -4,8 +4,17 @@
 
 use crate::abstractions::{
     ida::Ida,
-    rcu_array::{self, Place, RcuArray},
-    rcu_slot::{RcuSlot, Reader}, //
+    sync::rcu::{
+        array::{
+            self,
+            Place,
+            RcuArray, //
+        },
+        slot::{
+            RcuSlot,
+            Reader, //
+        }, //
+    }, //
 };
 use kernel::{
     alloc::Flags,
@@ -13,10 +22,10 @@ use kernel::{
     sync::atomic::{Atomic, AtomicFlag, Relaxed}, //
 };
 
-pub(super) use crate::abstractions::rcu_array::Index;
+pub(super) use crate::abstractions::sync::rcu::array::Index;
 
 /// How many groups there can be, the top of the tree not counted.
-pub const MAX_GROUPS: usize = rcu_array::LEN;
+pub const MAX_GROUPS: usize = array::LEN;
 
 /// A slot for each group's child.
 ///

@@ -29,10 +29,20 @@ use super::{
     gate::{Admission, Entered},
     stage::{Event, Phase, RootEvent, Stage}, //
 };
-use crate::abstractions::{
-    call_rcu::{InCallback, RcuCallback},
-    percpu_ref::{self, Guard, PercpuRef, Released},
-    rcu_slot::Retired, //
+use crate::abstractions::sync::{
+    percpu_ref::{
+        self,
+        Guard,
+        PercpuRef,
+        Released, //
+    },
+    rcu::{
+        call_rcu::{
+            InCallback,
+            RcuCallback, //
+        },
+        slot::Retired, //
+    }, //
 };
 use kernel::{
     prelude::*,

@@ -163,6 +163,11 @@ impl<K> Builder<K> {
         if self.max_active > bindings::wq_consts_WQ_MAX_ACTIVE || !name_fits {
             return Err(EINVAL);
         }
-        OwnedQueue::alloc(name, self.flags, self.max_active, module.take_hold(unload::Abstraction::new())?)
+        OwnedQueue::alloc(
+            name,
+            self.flags,
+            self.max_active,
+            module.take_hold(unload::Abstraction::new())?,
+        )
     }
 }

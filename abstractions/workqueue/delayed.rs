@@ -6,7 +6,7 @@ use super::{
     cancel::reclaim,
     OwnedQueue, //
 };
-use crate::abstractions::wait_group::Member;
+use crate::abstractions::sync::wait_group::Member;
 use core::ptr;
 use kernel::{
     alloc::{

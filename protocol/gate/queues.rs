@@ -6,11 +6,25 @@
 //! [`Admission`](super::Admission).
 
 use crate::abstractions::{
-    call_rcu::{Callbacks, RcuCallback, RcuPointer},
-    rcu_slot::Retired,
+    sync::{
+        rcu::{
+            call_rcu::{
+                Callbacks,
+                RcuCallback,
+                RcuPointer, //
+            },
+            slot::Retired, //
+        },
+        wait_group::{
+            Member,
+            WaitGroup, //
+        }, //
+    },
     unload,
-    wait_group::{Member, WaitGroup},
-    workqueue::{Builder, OwnedQueue}, //
+    workqueue::{
+        Builder,
+        OwnedQueue, //
+    }, //
 };
 use core::ops::Deref;
 use kernel::{

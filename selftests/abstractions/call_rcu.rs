@@ -3,9 +3,23 @@
 //! Callbacks after a grace period.
 
 use crate::{
-    abstractions::{call_rcu::*, context::Context, exec, rcu_slot::RcuSlot, unload},
+    abstractions::{
+        context::Context,
+        exec,
+        sync::rcu::{
+            call_rcu::*,
+            slot::RcuSlot, //
+        },
+        unload, //
+    },
     impl_has_rcu_head,
-    support::{eventually, stays_false, Counter, HeldGracePeriod, CONTEXTS},
+    support::{
+        eventually,
+        stays_false,
+        Counter,
+        HeldGracePeriod,
+        CONTEXTS, //
+    }, //
 };
 use kernel::{
     prelude::*,

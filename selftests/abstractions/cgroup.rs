@@ -4,11 +4,21 @@
 
 use crate::{
     abstractions::{
-        cgroup::{Cgroup, Watch, Watcher, MAX_PATH},
+        cgroup::{
+            Cgroup,
+            Watch,
+            Watcher,
+            MAX_PATH, //
+        },
         context::Context,
-        exec, rcu_slot,
+        exec,
+        sync::rcu::slot, //
     },
-    support::{Counter, CONTEXTS, IRQ},
+    support::{
+        Counter,
+        CONTEXTS,
+        IRQ, //
+    }, //
 };
 use kernel::{
     prelude::*,
@@ -48,7 +58,7 @@ fn walk_begins_with_the_root_and_parents() -> Result {
 
 /// Of those that the walk finds.
 fn current_task_is_in_one_of_them() -> Result {
-    let id = rcu_slot::read(Cgroup::current_id);
+    let id = slot::read(Cgroup::current_id);
     check!(Cgroup::all().any(|cgroup| cgroup.id() == id));
     Ok(())
 }
@@ -59,7 +69,7 @@ fn interrupt_is_in_none() -> Result {
     WRONG.set(0);
     for context in [Context::SoftIrq, IRQ] {
         exec::run(context, (), |()| {
-            if rcu_slot::read(Cgroup::current_id) != 0 {
+            if slot::read(Cgroup::current_id) != 0 {
                 WRONG.add();
             }
         })

@@ -4,17 +4,34 @@
 
 use crate::{
     abstractions::{
-        call_rcu::{Callbacks, InCallback, RcuCallback, RcuHead},
         context::Context,
         exec,
-        percpu_ref::*,
-        workqueue::{Builder, OwnedQueue},
+        sync::{
+            percpu_ref::*,
+            rcu::call_rcu::{
+                Callbacks,
+                InCallback,
+                RcuCallback,
+                RcuHead, //
+            }, //
+        },
+        workqueue::{
+            Builder,
+            OwnedQueue, //
+        }, //
     },
-    impl_has_percpu_ref, impl_has_rcu_head,
+    impl_has_percpu_ref,
+    impl_has_rcu_head,
     support::{
-        cpus_expected, eventually, in_parallel, stays_false, Counter, HeldGracePeriod, CONTEXTS,
-        IRQ,
-    },
+        cpus_expected,
+        eventually,
+        in_parallel,
+        stays_false,
+        Counter,
+        HeldGracePeriod,
+        CONTEXTS,
+        IRQ, //
+    }, //
 };
 use kernel::{
     bindings,

@@ -4,13 +4,25 @@
 
 use crate::{
     abstractions::{
-        exec, percpu_ref::*, preempt, rcu_slot::RcuSlot, workqueue::Builder,
+        exec,
+        preempt,
+        sync::{
+            percpu_ref::*,
+            rcu::slot::RcuSlot, //
+        },
+        workqueue::Builder, //
     },
     impl_has_percpu_ref,
     support::{
-        cpus_expected, eventually, in_parallel, stays_false, Bell, Counter, HeldGracePeriod,
-        CONTEXTS,
-    },
+        cpus_expected,
+        eventually,
+        in_parallel,
+        stays_false,
+        Bell,
+        Counter,
+        HeldGracePeriod,
+        CONTEXTS, //
+    }, //
 };
 use kernel::{
     prelude::*,

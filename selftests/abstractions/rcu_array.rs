@@ -5,10 +5,21 @@
 use crate::{
     abstractions::{
         ida::Ida,
-        rcu_array::{Index, RcuArray, LEN},
-        rcu_slot::read,
+        sync::rcu::{
+            array::{
+                Index,
+                RcuArray,
+                LEN, //
+            },
+            slot::read, //
+        }, //
     },
-    support::{cpus_expected, in_parallel, Bell, Counter},
+    support::{
+        cpus_expected,
+        in_parallel,
+        Bell,
+        Counter, //
+    }, //
 };
 use kernel::{
     prelude::*,

@@ -5,14 +5,26 @@
 use crate::{
     abstractions::{
         exec,
-        rcu_hash::{RcuHash, Reservation},
-        rcu_slot::read,
+        sync::rcu::{
+            hash::{
+                RcuHash,
+                Reservation, //
+            },
+            slot::read, //
+        }, //
     },
     callbacks,
     support::{
-        cpus_expected, eventually, give_way, in_parallel, stays_false, Bell, Counter,
-        HeldGracePeriod, CONTEXTS,
-    },
+        cpus_expected,
+        eventually,
+        give_way,
+        in_parallel,
+        stays_false,
+        Bell,
+        Counter,
+        HeldGracePeriod,
+        CONTEXTS, //
+    }, //
 };
 use kernel::{
     prelude::*,

@@ -5,13 +5,24 @@
 use crate::{
     abstractions::{
         exec,
-        rcu_slot::{read, RcuSlot, Retired},
-        workqueue::Builder,
+        sync::rcu::slot::{
+            read,
+            RcuSlot,
+            Retired, //
+        },
+        workqueue::Builder, //
     },
     support::{
-        cpus_expected, eventually, give_way, in_parallel, stays_false, Bell, Counter,
-        HeldGracePeriod, CONTEXTS,
-    },
+        cpus_expected,
+        eventually,
+        give_way,
+        in_parallel,
+        stays_false,
+        Bell,
+        Counter,
+        HeldGracePeriod,
+        CONTEXTS, //
+    }, //
 };
 use kernel::{
     prelude::*,

@@ -26,28 +26,34 @@ mod call_rcu;
 mod cgroup;
 mod debugfs;
 mod exec;
-mod kmem_cache;
-mod kmem_cache_bulk;
-mod kmem_cache_counted;
-mod kmem_cache_rcu;
-mod kmem_cache_scoped;
-mod kmem_cache_static;
-mod kmem_cache_typesafe;
 mod name_hash;
 mod percpu_ref;
 mod preempt;
 mod rcu_array;
 mod rcu_hash;
 mod rcu_slot;
+mod slab;
+mod slab_bulk;
+mod slab_counted;
+mod slab_rcu;
+mod slab_scoped;
+mod slab_static;
+mod slab_typesafe;
 mod tracepoint;
 mod unload;
 mod workqueue;
 mod workqueue_scoped;
 
 use abstractions::{
-    call_rcu::Callbacks,
-    debugfs::{File, Folder},
-    unload::{Handle, Module},
+    debugfs::{
+        File,
+        Folder, //
+    },
+    sync::rcu::call_rcu::Callbacks,
+    unload::{
+        Handle,
+        Module, //
+    }, //
 };
 use kernel::{
     prelude::*,
@@ -68,13 +74,13 @@ crate::anchored_module! {
 
 /// All tests.
 static TOPICS: &[&[support::Test]] = &[
-    kmem_cache::TESTS,
-    kmem_cache_scoped::TESTS,
-    kmem_cache_bulk::TESTS,
-    kmem_cache_counted::TESTS,
-    kmem_cache_rcu::TESTS,
-    kmem_cache_typesafe::TESTS,
-    kmem_cache_static::TESTS,
+    slab::TESTS,
+    slab_scoped::TESTS,
+    slab_bulk::TESTS,
+    slab_counted::TESTS,
+    slab_rcu::TESTS,
+    slab_typesafe::TESTS,
+    slab_static::TESTS,
     percpu_ref::TESTS,
     any_cstring::TESTS,
     name_hash::TESTS,

@@ -4,8 +4,11 @@
 
 use crate::abstractions::{
     context::Context,
-    rcu_slot,
-    workqueue::{Builder, OwnedQueue},
+    sync::rcu::slot,
+    workqueue::{
+        Builder,
+        OwnedQueue, //
+    }, //
 };
 use core::ptr;
 use kernel::{
@@ -217,7 +220,7 @@ pub(crate) struct HeldGracePeriod {
 
 impl HeldGracePeriod {
     pub(crate) fn new() -> Result<Self> {
-        Self::by(|wait| rcu_slot::read(|_| wait()))
+        Self::by(|wait| slot::read(|_| wait()))
     }
 
     /// By another kind of reader, which calls `wait` as one.

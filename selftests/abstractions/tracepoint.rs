@@ -4,11 +4,18 @@
 
 use crate::{
     abstractions::{
-        kmem_cache::{KmemCache, Options},
+        slab::{
+            KmemCache,
+            Options, //
+        },
         tracepoint::Probe,
-        workqueue,
+        workqueue, //
     },
-    support::{eventually, spin_until, Counter},
+    support::{
+        eventually,
+        spin_until,
+        Counter, //
+    }, //
 };
 use core::ptr;
 use kernel::{

@@ -4,17 +4,43 @@
 
 use crate::{
     abstractions::{
-        call_rcu::{Callbacks, InCallback, RcuArc, RcuCallback, RcuHead},
-        debugfs::{File, Folder},
-        kmem_cache::Reaper,
-        percpu_ref::{self, PercpuRef, Release},
+        debugfs::{
+            File,
+            Folder, //
+        },
+        slab::Reaper,
+        sync::{
+            percpu_ref::{
+                self,
+                PercpuRef,
+                Release, //
+            },
+            rcu::call_rcu::{
+                Callbacks,
+                InCallback,
+                RcuArc,
+                RcuCallback,
+                RcuHead, //
+            },
+            wait_group::WaitGroup, //
+        },
         unload::*,
-        wait_group::WaitGroup,
-        workqueue::{Builder, OwnedQueue},
+        workqueue::{
+            Builder,
+            OwnedQueue, //
+        }, //
     },
-    impl_has_percpu_ref, impl_has_rcu_head,
-    support::{eventually, spin_until, stays_false, Bell, Counter, HeldGracePeriod},
-    RustKmemcgTest,
+    impl_has_percpu_ref,
+    impl_has_rcu_head,
+    support::{
+        eventually,
+        spin_until,
+        stays_false,
+        Bell,
+        Counter,
+        HeldGracePeriod, //
+    },
+    RustKmemcgTest, //
 };
 use core::{cell::UnsafeCell, mem::MaybeUninit};
 use kernel::{

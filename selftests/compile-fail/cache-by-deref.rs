@@ -3,7 +3,7 @@
 //! A type may deref to another cache each time: the cache of the objects is a field.
 
 use kernel::prelude::*;
-use rust_kmemcg::{abstractions::kmem_cache::RawCache, impl_has_cache};
+use rust_kmemcg::{abstractions::slab::RawCache, impl_has_cache};
 
 pub struct Store {
     #[cfg(not(fixed))]

@@ -4,7 +4,7 @@
 //@ codegen
 
 use kernel::prelude::*;
-use rust_kmemcg::abstractions::kmem_cache::{KmemCache, Options};
+use rust_kmemcg::abstractions::slab::{KmemCache, Options};
 
 #[cfg_attr(not(fixed), repr(align(8192)))] //~? ERROR E0080 aligned to more than a page
 #[cfg_attr(fixed, repr(align(4096)))]

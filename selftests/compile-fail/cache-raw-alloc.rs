@@ -3,7 +3,7 @@
 //! Memory without an owner could outlive its cache: a raw cache hands out none.
 
 use kernel::prelude::*;
-use rust_kmemcg::abstractions::kmem_cache::{KmemCache, RawCache};
+use rust_kmemcg::abstractions::slab::{KmemCache, RawCache};
 
 pub fn example(_raw: &RawCache, _cache: &KmemCache<u64>) -> Result {
     #[cfg(not(fixed))]

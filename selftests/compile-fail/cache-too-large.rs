@@ -4,7 +4,7 @@
 //@ codegen
 
 use kernel::prelude::*;
-use rust_kmemcg::abstractions::kmem_cache::{CountedCache, Options, Reaper, MAX_SIZE};
+use rust_kmemcg::abstractions::slab::{CountedCache, Options, Reaper, MAX_SIZE};
 
 #[cfg(not(fixed))]
 const SIZE: usize = MAX_SIZE + 1; //~? ERROR E0080 too large for a slab

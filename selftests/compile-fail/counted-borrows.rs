@@ -3,7 +3,7 @@
 //! An object of a counted cache has an unbounded lifetime: it cannot hold a borrow.
 
 use kernel::prelude::*;
-use rust_kmemcg::abstractions::kmem_cache::{CountedCache, Options, Reaper};
+use rust_kmemcg::abstractions::slab::{CountedCache, Options, Reaper};
 
 pub fn example(reaper: &Reaper) -> Result {
     #[cfg(not(fixed))]

@@ -4,7 +4,7 @@
 //! dropped: their type must be `Send`.
 
 use kernel::prelude::*;
-use rust_kmemcg::abstractions::kmem_cache::{CountedCache, Options, Reaper};
+use rust_kmemcg::abstractions::slab::{CountedCache, Options, Reaper};
 
 #[cfg(not(fixed))]
 type Value = *mut u64;

@@ -8,7 +8,7 @@ use super::{
     child::{Child, SHUTDOWN},
     gate::Gate,
 };
-use crate::abstractions::call_rcu::InCallback;
+use crate::abstractions::sync::rcu::call_rcu::InCallback;
 use kernel::sync::Arc;
 
 fn example(gate: &Gate<Child>, child: Arc<Child>, _cx: InCallback<'_>) {

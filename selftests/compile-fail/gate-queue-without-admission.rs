@@ -8,7 +8,7 @@ use super::{
     child::{Child, DEACTIVATION, SHUTDOWN},
     gate::Queues,
 };
-use crate::abstractions::rcu_slot::Retired;
+use crate::abstractions::sync::rcu::slot::Retired;
 use kernel::sync::Arc;
 
 fn example(queues: &Queues, child: Arc<Child>, retired: Retired<Child>) {

@@ -4,7 +4,7 @@
 //! cache while the memory is still in use.
 
 use kernel::prelude::*;
-use rust_kmemcg::abstractions::kmem_cache::{CountedCache, Object};
+use rust_kmemcg::abstractions::slab::{CountedCache, Object};
 
 pub fn example(cache: &CountedCache<u64>) -> Result {
     let (ptr, owner) = cache.alloc(1, GFP_KERNEL)?.into_raw();

@@ -3,7 +3,7 @@
 //! An object comes from its cache, and cannot be made from any other pointer.
 
 use core::ptr::NonNull;
-use rust_kmemcg::abstractions::kmem_cache::{Detached, KmemCache, Object, ScopedObject};
+use rust_kmemcg::abstractions::slab::{Detached, KmemCache, Object, ScopedObject};
 
 pub fn example<'a>(
     ptr: NonNull<u64>,

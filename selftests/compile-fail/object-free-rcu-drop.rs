@@ -5,7 +5,7 @@
 //@ codegen
 
 use kernel::prelude::*;
-use rust_kmemcg::{abstractions::kmem_cache::*, impl_has_kfree_rcu_head};
+use rust_kmemcg::{abstractions::slab::*, impl_has_kfree_rcu_head};
 
 pub struct Entry {
     pub rcu: KfreeRcuHead,

@@ -4,7 +4,7 @@
 //! page, so the head must be in the first page.
 //@ codegen
 
-use rust_kmemcg::{abstractions::kmem_cache::*, impl_has_kfree_rcu_head};
+use rust_kmemcg::{abstractions::slab::*, impl_has_kfree_rcu_head};
 
 #[repr(C)]
 pub struct Entry<const N: usize> {

@@ -4,7 +4,7 @@
 
 use core::marker::PhantomPinned;
 use kernel::prelude::*;
-use rust_kmemcg::abstractions::kmem_cache::KmemCache;
+use rust_kmemcg::abstractions::slab::KmemCache;
 
 #[cfg(not(fixed))]
 type Value = PhantomPinned;

@@ -4,7 +4,7 @@
 //! the cache would never be destroyed.
 
 use kernel::prelude::*;
-use rust_kmemcg::abstractions::kmem_cache::{CountedCache, Hold, Memory, Object};
+use rust_kmemcg::abstractions::slab::{CountedCache, Hold, Memory, Object};
 
 pub fn example(cache: CountedCache<u64>) -> Result {
     let first = cache.alloc(1, GFP_KERNEL)?;

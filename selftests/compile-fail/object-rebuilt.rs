@@ -4,7 +4,7 @@
 //! halves belong to each other: two objects of the same memory would free it twice.
 
 use kernel::prelude::*;
-use rust_kmemcg::abstractions::kmem_cache::{KmemCache, Object};
+use rust_kmemcg::abstractions::slab::{KmemCache, Object};
 
 pub fn example(cache: &KmemCache<u64>) -> Result {
     let (ptr, owner) = cache.alloc(1, GFP_KERNEL)?.into_raw();

@@ -5,8 +5,12 @@
 
 use kernel::{prelude::*, sync::Arc, workqueue::*};
 use rust_kmemcg::{
-    abstractions::{kmem_cache::RawCache, percpu_ref::*, workqueue::OwnedQueue},
-    impl_has_percpu_ref,
+    abstractions::{
+        slab::RawCache,
+        sync::percpu_ref::*,
+        workqueue::OwnedQueue, //
+    },
+    impl_has_percpu_ref, //
 };
 
 #[pin_data]

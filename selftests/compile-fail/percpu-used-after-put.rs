@@ -3,7 +3,7 @@
 //! A reference that was put keeps nothing alive.
 
 use kernel::{prelude::*, sync::Arc};
-use rust_kmemcg::{abstractions::percpu_ref::*, impl_has_percpu_ref};
+use rust_kmemcg::{abstractions::sync::percpu_ref::*, impl_has_percpu_ref};
 
 #[pin_data]
 pub struct Session {

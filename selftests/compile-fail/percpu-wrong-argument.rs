@@ -6,8 +6,11 @@
 
 use kernel::{prelude::*, sync::Arc};
 use rust_kmemcg::{
-    abstractions::{percpu_ref::*, unload::Handle},
-    impl_has_percpu_ref,
+    abstractions::{
+        sync::percpu_ref::*,
+        unload::Handle, //
+    },
+    impl_has_percpu_ref, //
 };
 
 #[pin_data]

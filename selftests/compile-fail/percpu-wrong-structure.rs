@@ -5,7 +5,7 @@
 
 use core::cell::Cell;
 use kernel::{prelude::*, sync::Arc};
-use rust_kmemcg::{abstractions::percpu_ref::*, impl_has_percpu_ref};
+use rust_kmemcg::{abstractions::sync::percpu_ref::*, impl_has_percpu_ref};
 
 #[pin_data]
 pub struct Far {

@@ -4,7 +4,7 @@
 //! value. Other references are plain ones.
 
 use kernel::{prelude::*, sync::Arc};
-use rust_kmemcg::{abstractions::call_rcu::*, impl_has_rcu_head};
+use rust_kmemcg::{abstractions::sync::rcu::call_rcu::*, impl_has_rcu_head};
 
 #[pin_data]
 pub struct Entry {

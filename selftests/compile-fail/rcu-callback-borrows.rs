@@ -3,7 +3,7 @@
 //! A callback runs later: it must not borrow from the stack of the function that queues it.
 
 use kernel::prelude::*;
-use rust_kmemcg::{abstractions::call_rcu::*, impl_has_rcu_head};
+use rust_kmemcg::{abstractions::sync::rcu::call_rcu::*, impl_has_rcu_head};
 
 #[cfg(not(fixed))]
 type Borrow<'a> = &'a u64;

@@ -3,7 +3,7 @@
 //! A head that is queued twice would corrupt the list of callbacks. Queuing an entry consumes it.
 
 use kernel::prelude::*;
-use rust_kmemcg::{abstractions::call_rcu::*, impl_has_rcu_head};
+use rust_kmemcg::{abstractions::sync::rcu::call_rcu::*, impl_has_rcu_head};
 
 #[pin_data]
 pub struct Entry {

@@ -4,7 +4,7 @@
 
 use core::marker::PhantomData;
 use kernel::types::NotThreadSafe;
-use rust_kmemcg::abstractions::call_rcu::InCallback;
+use rust_kmemcg::abstractions::sync::rcu::call_rcu::InCallback;
 
 pub fn example(_given: InCallback<'_>) {
     #[cfg(not(fixed))]

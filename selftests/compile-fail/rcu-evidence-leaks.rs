@@ -3,7 +3,7 @@
 //! The evidence that the code runs in a callback does not outlive the callback.
 
 use kernel::prelude::*;
-use rust_kmemcg::{abstractions::call_rcu::*, impl_has_rcu_head};
+use rust_kmemcg::{abstractions::sync::rcu::call_rcu::*, impl_has_rcu_head};
 
 #[pin_data]
 pub struct Entry {

@@ -3,7 +3,7 @@
 //! The evidence that the code runs in a callback is valid in the thread that runs it only: it is
 //! not `Send`.
 
-use rust_kmemcg::abstractions::call_rcu::InCallback;
+use rust_kmemcg::abstractions::sync::rcu::call_rcu::InCallback;
 
 #[cfg(not(fixed))]
 fn take(_: impl Send) {}

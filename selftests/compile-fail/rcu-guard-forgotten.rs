@@ -6,8 +6,11 @@
 
 use kernel::{prelude::*, sync::rcu};
 use rust_kmemcg::abstractions::{
-    rcu_slot::{read, RcuSlot},
-    workqueue::OwnedQueue,
+    sync::rcu::slot::{
+        read,
+        RcuSlot, //
+    },
+    workqueue::OwnedQueue, //
 };
 
 pub fn example(slot: &'static RcuSlot<u64>, queue: &OwnedQueue) -> Result {

@@ -3,7 +3,7 @@
 //! Dropping a slot drops its value at once: no reference that was loaded from it may exist.
 
 use kernel::{prelude::*, sync::Arc};
-use rust_kmemcg::abstractions::rcu_slot::{read, RcuSlot};
+use rust_kmemcg::abstractions::sync::rcu::slot::{read, RcuSlot};
 
 pub fn example(arc: Arc<u64>) -> Result<u64> {
     let slot = RcuSlot::new();

@@ -4,7 +4,7 @@
 //! exist.
 
 use kernel::prelude::*;
-use rust_kmemcg::abstractions::rcu_slot::RcuSlot;
+use rust_kmemcg::abstractions::sync::rcu::slot::RcuSlot;
 
 pub fn example(slot: &RcuSlot<u64>) -> Option<u64> {
     let retired = slot.take()?;

@@ -5,7 +5,7 @@
 
 use core::mem::ManuallyDrop;
 use kernel::sync::Arc;
-use rust_kmemcg::abstractions::rcu_slot::Retired;
+use rust_kmemcg::abstractions::sync::rcu::slot::Retired;
 
 pub fn example(retired: Retired<u64>) -> Arc<u64> {
     #[cfg(not(fixed))]

@@ -3,7 +3,7 @@
 //! After the call the entry belongs to the callback, which may have freed it.
 
 use kernel::prelude::*;
-use rust_kmemcg::{abstractions::call_rcu::*, impl_has_rcu_head};
+use rust_kmemcg::{abstractions::sync::rcu::call_rcu::*, impl_has_rcu_head};
 
 #[pin_data]
 pub struct Entry {

@@ -3,7 +3,7 @@
 //! A cache must not be destroyed while one of its objects is allocated.
 
 use kernel::prelude::*;
-use rust_kmemcg::abstractions::kmem_cache::{KmemCache, Options};
+use rust_kmemcg::abstractions::slab::{KmemCache, Options};
 
 pub fn example() -> Result {
     let cache = KmemCache::<u64>::new(c"example", Options::new())?;

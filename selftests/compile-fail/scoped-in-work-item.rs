@@ -4,8 +4,11 @@
 
 use kernel::prelude::*;
 use rust_kmemcg::abstractions::{
-    kmem_cache::{KmemCache, Options},
-    workqueue::OwnedQueue,
+    slab::{
+        KmemCache,
+        Options, //
+    },
+    workqueue::OwnedQueue, //
 };
 
 pub fn example(queue: &OwnedQueue) -> Result {

@@ -3,7 +3,7 @@
 //! An object whose type is not `Send` stays in its thread, scoped or not.
 
 use kernel::{prelude::*, types::NotThreadSafe};
-use rust_kmemcg::abstractions::kmem_cache::{KmemCache, ScopedObject};
+use rust_kmemcg::abstractions::slab::{KmemCache, ScopedObject};
 
 #[cfg(not(fixed))]
 type Value = NotThreadSafe;

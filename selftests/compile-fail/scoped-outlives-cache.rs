@@ -4,7 +4,7 @@
 //! was destroyed.
 
 use kernel::prelude::*;
-use rust_kmemcg::abstractions::kmem_cache::{KmemCache, Options};
+use rust_kmemcg::abstractions::slab::{KmemCache, Options};
 
 pub fn example() -> Result {
     let _outer;

@@ -4,7 +4,7 @@
 //! address.
 
 use kernel::prelude::*;
-use rust_kmemcg::abstractions::kmem_cache::{KmemCache, Options, ScopedObject};
+use rust_kmemcg::abstractions::slab::{KmemCache, Options, ScopedObject};
 
 pub struct Both<'a> {
     pub object: Option<ScopedObject<'a, u64>>,

@@ -8,7 +8,7 @@ use kernel::{
     alloc::{AllocError, Allocator, Flags, NumaNode},
     prelude::*,
 };
-use rust_kmemcg::{abstractions::kmem_cache::*, kmem_cache};
+use rust_kmemcg::{abstractions::slab::*, kmem_cache};
 
 kmem_cache! { pub struct One { type: u64, name: c"example_one", options: Options::new() } }
 

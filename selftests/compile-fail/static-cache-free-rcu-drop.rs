@@ -4,7 +4,7 @@
 //@ codegen
 
 use kernel::{alloc::Box, prelude::*};
-use rust_kmemcg::{abstractions::kmem_cache::*, impl_has_kfree_rcu_head, kmem_cache};
+use rust_kmemcg::{abstractions::slab::*, impl_has_kfree_rcu_head, kmem_cache};
 
 pub struct Entry {
     #[cfg(not(fixed))]

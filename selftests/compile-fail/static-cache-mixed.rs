@@ -4,7 +4,7 @@
 //! did not come from.
 
 use kernel::{alloc::Box, prelude::*};
-use rust_kmemcg::{abstractions::kmem_cache::Options, kmem_cache};
+use rust_kmemcg::{abstractions::slab::Options, kmem_cache};
 
 kmem_cache! { struct One { type: u64, name: c"example_one", options: Options::new() } }
 kmem_cache! { struct Two { type: u64, name: c"example_two", options: Options::new() } }

@@ -5,7 +5,7 @@
 //@ codegen
 
 use kernel::{alloc::Box, prelude::*};
-use rust_kmemcg::{abstractions::kmem_cache::Options, kmem_cache};
+use rust_kmemcg::{abstractions::slab::Options, kmem_cache};
 
 #[cfg_attr(not(fixed), repr(align(8192)))] //~? ERROR E0080 aligned to more than a page
 #[cfg_attr(fixed, repr(align(4096)))]

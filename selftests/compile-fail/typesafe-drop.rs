@@ -5,7 +5,7 @@
 //@ codegen
 
 use kernel::prelude::*;
-use rust_kmemcg::abstractions::kmem_cache::{Options, Typesafe, TypesafeCache};
+use rust_kmemcg::abstractions::slab::{Options, Typesafe, TypesafeCache};
 
 #[cfg(not(fixed))]
 pub struct Entry(Option<KBox<u64>>); //~? ERROR E0080 nobody would drop it

@@ -4,7 +4,7 @@
 //! as anything: what was found must not be used then.
 
 use kernel::prelude::*;
-use rust_kmemcg::abstractions::{kmem_cache::*, rcu_slot};
+use rust_kmemcg::abstractions::{slab::*, sync::rcu::slot};
 
 pub struct Entry(pub u64);
 
@@ -16,8 +16,8 @@ impl Typesafe for Entry {
 
 pub fn example(slot: &TypesafeSlot<'_, Entry>) -> Option<u64> {
     #[cfg(not(fixed))]
-    let found = rcu_slot::read(|reader| slot.load(reader))?.0; //~ ERROR - lifetime may not live long enough
+    let found = slot::read(|reader| slot.load(reader))?.0; //~ ERROR - lifetime may not live long enough
     #[cfg(fixed)]
-    let found = rcu_slot::read(|reader| slot.load(reader).map(|found| found.0))?;
+    let found = slot::read(|reader| slot.load(reader).map(|found| found.0))?;
     Some(found)
 }

@@ -5,7 +5,7 @@
 
 use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};
-use rust_kmemcg::abstractions::kmem_cache::{Typesafe, TypesafeCache};
+use rust_kmemcg::abstractions::slab::{Typesafe, TypesafeCache};
 
 pub struct Entry {
     pub key: u64,

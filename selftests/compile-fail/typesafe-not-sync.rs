@@ -4,7 +4,7 @@
 
 use core::cell::Cell;
 use kernel::prelude::*;
-use rust_kmemcg::abstractions::kmem_cache::Typesafe;
+use rust_kmemcg::abstractions::slab::Typesafe;
 
 #[cfg(not(fixed))]
 pub struct Entry(Cell<u64>);

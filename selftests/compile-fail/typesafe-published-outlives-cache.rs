@@ -3,7 +3,7 @@
 //! What is published is an object of a cache, and must not outlive it.
 
 use kernel::prelude::*;
-use rust_kmemcg::abstractions::{kmem_cache::*, rcu_slot};
+use rust_kmemcg::abstractions::{slab::*, sync::rcu::slot};
 
 pub struct Entry(pub u64);
 
@@ -20,7 +20,7 @@ pub fn example() -> Result {
         .alloc(GFP_KERNEL)?
         .publish(&slot)
         .map_err(|_| EEXIST)?;
-    rcu_slot::read(|reader| slot.load(reader).is_some());
+    slot::read(|reader| slot.load(reader).is_some());
     #[cfg(not(fixed))]
     drop(cache); //~ ERROR E0505 cannot move out of `cache` because it is borrowed
     drop(published);

@@ -3,7 +3,7 @@
 //! Dropping a published object empties its slot: the slot must still exist.
 
 use kernel::prelude::*;
-use rust_kmemcg::abstractions::{kmem_cache::*, rcu_slot};
+use rust_kmemcg::abstractions::{slab::*, sync::rcu::slot};
 
 pub struct Entry(pub u64);
 
@@ -19,7 +19,7 @@ pub fn example(cache: &TypesafeCache<Entry>) -> Result {
         .alloc(GFP_KERNEL)?
         .publish(&slot)
         .map_err(|_| EEXIST)?;
-    rcu_slot::read(|reader| slot.load(reader).is_some());
+    slot::read(|reader| slot.load(reader).is_some());
     #[cfg(not(fixed))]
     drop(slot); //~ ERROR E0505 cannot move out of `slot` because it is borrowed
     drop(published);

@@ -4,7 +4,7 @@
 //! not.
 
 use kernel::prelude::*;
-use rust_kmemcg::abstractions::{kmem_cache::*, rcu_slot};
+use rust_kmemcg::abstractions::{slab::*, sync::rcu::slot};
 
 pub struct Entry(pub u64);
 
@@ -24,6 +24,6 @@ pub fn example() -> Result {
     drop(published);
     #[cfg(not(fixed))]
     drop(cache); //~ ERROR E0505 cannot move out of `cache` because it is borrowed
-    rcu_slot::read(|reader| slot.load(reader).is_some());
+    slot::read(|reader| slot.load(reader).is_some());
     Ok(())
 }

@@ -4,7 +4,7 @@
 //! and drop it at an unknown place.
 
 use kernel::{prelude::*, sync::Arc};
-use rust_kmemcg::abstractions::{percpu_ref::*, unload, workqueue::OwnedQueue};
+use rust_kmemcg::abstractions::{sync::percpu_ref::*, unload, workqueue::OwnedQueue};
 
 pub fn example<T: Release>(count: &Arc<T>, queue: &OwnedQueue) -> Result {
     #[cfg(not(fixed))]

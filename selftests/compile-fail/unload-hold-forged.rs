@@ -5,8 +5,14 @@
 
 use kernel::{prelude::*, sync::Arc};
 use rust_kmemcg::{
-    abstractions::{percpu_ref::*, unload, wait_group::WaitGroup},
-    impl_has_percpu_ref,
+    abstractions::{
+        sync::{
+            percpu_ref::*,
+            wait_group::WaitGroup, //
+        },
+        unload, //
+    },
+    impl_has_percpu_ref, //
 };
 
 #[pin_data]

@@ -4,7 +4,7 @@
 //! model. `rcu_slot` is the file of the module, unchanged; the crate `kernel` beside this replaces
 //! the real one.
 
-#[path = "../../../abstractions/rcu_slot.rs"]
+#[path = "../../../abstractions/sync/rcu/slot.rs"]
 #[allow(clippy::missing_safety_doc)]
 pub mod rcu_slot;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! As much of the `kernel` crate as `abstractions/rcu_slot.rs` uses, on top of loom.
+//! As much of the `kernel` crate as `abstractions/sync/rcu/slot.rs` uses, on top of loom.
 //!
 //! Loom lets every load return every value that the C11 memory model allows. RCU is implemented by a
 //! lock. It gives the guarantee of a grace period (a reader that is not waited for sees the writes before

@@ -3,7 +3,7 @@
 //! One reference.
 
 use super::{PercpuRef, Release};
-use crate::abstractions::{helpers, rcu_slot::Reader};
+use crate::abstractions::{helpers, sync::rcu::slot::Reader};
 use core::{
     mem::ManuallyDrop,
     ops::Deref,

@@ -28,7 +28,7 @@
 //!
 //! ```
 //! use kernel::{alloc::Box, prelude::*};
-//! use rust_kmemcg::abstractions::{kmem_cache::*, unload};
+//! use rust_kmemcg::abstractions::{slab::*, unload};
 //! use rust_kmemcg::kmem_cache;
 //!
 //! struct Session {
@@ -63,15 +63,17 @@ use super::{
     RawCache, //
 };
 use crate::abstractions::{
-    percpu_ref::{
-        Guard,
-        PercpuRef,
-        Release,
-        Released, //
-    },
-    rcu_slot::{
-        read,
-        RcuSlot, //
+    sync::{
+        percpu_ref::{
+            Guard,
+            PercpuRef,
+            Release,
+            Released, //
+        },
+        rcu::slot::{
+            read,
+            RcuSlot, //
+        }, //
     },
     unload, //
 };
@@ -274,7 +276,7 @@ impl<C: StaticCache> Registration<C> {
                 claim: Claim::new(C::place())?,
                 cache: RawCache::for_type::<C::Object>(C::NAME, C::OPTIONS)?,
                 refs <- PercpuRef::new(GFP_KERNEL),
-                work <- new_work!("kmem_cache::Registration"),
+                work <- new_work!("slab::Registration"),
                 hold: module.hold()?,
             }),
             GFP_KERNEL,
@@ -404,7 +406,7 @@ unsafe fn free<C: StaticCache>(object: NonNull<u8>) {
 /// # Examples
 ///
 /// ```
-/// use rust_kmemcg::abstractions::kmem_cache::Options;
+/// use rust_kmemcg::abstractions::slab::Options;
 /// use rust_kmemcg::kmem_cache;
 ///
 /// kmem_cache! {
@@ -431,16 +433,16 @@ macro_rules! kmem_cache {
 
         // SAFETY: The static is in the function, so no other one returns it; the implementation of
         // `Allocator` is the one below.
-        unsafe impl $crate::abstractions::kmem_cache::StaticCache for $cache {
+        unsafe impl $crate::abstractions::slab::StaticCache for $cache {
             type Object = $type;
 
             const NAME: &'static ::kernel::str::CStr = $name;
-            const OPTIONS: $crate::abstractions::kmem_cache::Options = $options;
+            const OPTIONS: $crate::abstractions::slab::Options = $options;
 
             #[inline]
-            fn place() -> &'static $crate::abstractions::kmem_cache::Place {
-                static PLACE: $crate::abstractions::kmem_cache::Place =
-                    $crate::abstractions::kmem_cache::Place::new();
+            fn place() -> &'static $crate::abstractions::slab::Place {
+                static PLACE: $crate::abstractions::slab::Place =
+                    $crate::abstractions::slab::Place::new();
                 &PLACE
             }
         }
@@ -464,7 +466,7 @@ macro_rules! kmem_cache {
             > {
                 // SAFETY: The caller guarantees the same.
                 unsafe {
-                    $crate::abstractions::kmem_cache::static_realloc::<Self>(
+                    $crate::abstractions::slab::static_realloc::<Self>(
                         ptr, layout, old_layout, flags, nid,
                     )
                 }

@@ -5,7 +5,7 @@
 use super::RawCache;
 use crate::abstractions::{
     context,
-    percpu_ref::{
+    sync::percpu_ref::{
         Guard,
         Release, //
     }, //
@@ -70,12 +70,12 @@ macro_rules! impl_has_cache {
         // SAFETY: Always the same field, and nothing that it derefs to, as the pattern and the
         // pointers see to. An object keeps `self` behind a shared `Arc`, so nobody can replace the
         // field while there is one.
-        unsafe impl $(<$($generics)*>)? $crate::abstractions::kmem_cache::HasCache for $self {
+        unsafe impl $(<$($generics)*>)? $crate::abstractions::slab::HasCache for $self {
             #[inline]
-            fn cache(&self) -> &$crate::abstractions::kmem_cache::RawCache {
+            fn cache(&self) -> &$crate::abstractions::slab::RawCache {
                 let Self { $field: field, .. } = self;
                 let field: *const _ = field;
-                let field: *const $crate::abstractions::kmem_cache::RawCache = field;
+                let field: *const $crate::abstractions::slab::RawCache = field;
                 // SAFETY: A field of `self`.
                 unsafe { &*field }
             }
@@ -87,7 +87,7 @@ macro_rules! impl_has_cache {
 ///
 /// Made of a [`Guard`], and cannot be turned into one again: the reference can be neither cloned nor
 /// taken out of the object. It gives shared access to the structure, though, and with it whatever
-/// that can be used for: [`PercpuRef::tryget`](crate::abstractions::percpu_ref::PercpuRef::tryget)
+/// that can be used for: [`PercpuRef::tryget`](crate::abstractions::sync::percpu_ref::PercpuRef::tryget)
 /// takes another reference, as long as the count is not zero. To prevent that, wrap the object.
 pub struct Reference<C: HasCache + Release>(Guard<C>);
 
@@ -487,16 +487,16 @@ pub unsafe trait HasKfreeRcuHead {
 macro_rules! impl_has_kfree_rcu_head {
     (impl $({$($generics:tt)*})? HasKfreeRcuHead for $self:ty { self.$field:ident }) => {
         // SAFETY: A field, and nothing that it derefs to, as the pattern and the pointers see to.
-        unsafe impl $(<$($generics)*>)? $crate::abstractions::kmem_cache::HasKfreeRcuHead
+        unsafe impl $(<$($generics)*>)? $crate::abstractions::slab::HasKfreeRcuHead
             for $self
         {
             const OFFSET: usize = ::core::mem::offset_of!($self, $field);
 
             #[inline]
-            fn kfree_rcu_head(&self) -> &$crate::abstractions::kmem_cache::KfreeRcuHead {
+            fn kfree_rcu_head(&self) -> &$crate::abstractions::slab::KfreeRcuHead {
                 let Self { $field: field, .. } = self;
                 let field: *const _ = field;
-                let field: *const $crate::abstractions::kmem_cache::KfreeRcuHead = field;
+                let field: *const $crate::abstractions::slab::KfreeRcuHead = field;
                 // SAFETY: A field of `self`.
                 unsafe { &*field }
             }

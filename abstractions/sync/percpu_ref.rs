@@ -19,7 +19,7 @@
 //!
 //! ```
 //! use kernel::{prelude::*, sync::Arc, workqueue::*};
-//! use rust_kmemcg::abstractions::{percpu_ref::*, unload, workqueue::{Builder, OwnedQueue}};
+//! use rust_kmemcg::abstractions::{sync::percpu_ref::*, unload, workqueue::{Builder, OwnedQueue}};
 //! use rust_kmemcg::impl_has_percpu_ref;
 //!
 //! #[pin_data]
@@ -160,15 +160,17 @@ macro_rules! impl_has_percpu_ref {
     (impl $({$($generics:tt)*})? HasPercpuRef for $self:ty { self.$field:ident }) => {
         // SAFETY: `percpu_ref` borrows the field and `container_of!` is the inverse of that; it
         // compiles only if the field has the right type.
-        unsafe impl $(<$($generics)*>)? $crate::abstractions::percpu_ref::HasPercpuRef for $self {
+        unsafe impl $(<$($generics)*>)? $crate::abstractions::sync::percpu_ref::HasPercpuRef
+            for $self
+        {
             #[inline]
-            fn percpu_ref(&self) -> &$crate::abstractions::percpu_ref::PercpuRef<Self> {
+            fn percpu_ref(&self) -> &$crate::abstractions::sync::percpu_ref::PercpuRef<Self> {
                 &self.$field
             }
 
             #[inline]
             unsafe fn container(
-                field: *const $crate::abstractions::percpu_ref::PercpuRef<Self>,
+                field: *const $crate::abstractions::sync::percpu_ref::PercpuRef<Self>,
             ) -> *const Self {
                 // SAFETY: The caller guarantees that `field` is this field of a `Self`.
                 unsafe { ::kernel::container_of!(field, Self, $field) }

@@ -6,12 +6,29 @@ use crate::{
     abstractions::{
         context::Context,
         exec,
-        kmem_cache::*,
-        percpu_ref::{PercpuRef, Release, Released},
-        workqueue::{self, OwnedQueue},
+        slab::*,
+        sync::percpu_ref::{
+            PercpuRef,
+            Release,
+            Released, //
+        },
+        workqueue::{
+            self,
+            OwnedQueue, //
+        }, //
     },
-    impl_has_cache, impl_has_percpu_ref,
-    support::{cpus_expected, eventually, in_parallel, stays_false, Bell, Counter, CONTEXTS, IRQ},
+    impl_has_cache,
+    impl_has_percpu_ref,
+    support::{
+        cpus_expected,
+        eventually,
+        in_parallel,
+        stays_false,
+        Bell,
+        Counter,
+        CONTEXTS,
+        IRQ, //
+    }, //
 };
 use core::{alloc::Layout, ptr};
 use kernel::{
@@ -20,7 +37,7 @@ use kernel::{
     sync::{new_spinlock_irq, Arc, SpinLockIrq},
 };
 
-tests! { "kmem_cache_counted":
+tests! { "slab_counted":
     cache_dropped_before_its_objects,
     cache_dropped_after_its_objects,
     cache_without_objects,

@@ -3,8 +3,17 @@
 //! Memory that keeps its type under RCU.
 
 use crate::{
-    abstractions::{kmem_cache::*, rcu_slot::read, workqueue},
-    support::{eventually, give_way, spin_until, Counter},
+    abstractions::{
+        slab::*,
+        sync::rcu::slot::read,
+        workqueue, //
+    },
+    support::{
+        eventually,
+        give_way,
+        spin_until,
+        Counter, //
+    }, //
 };
 use core::{marker::PhantomPinned, ptr};
 use kernel::{
@@ -17,7 +26,7 @@ use kernel::{
 };
 use pin_init::init_zeroed;
 
-tests! { "kmem_cache_typesafe":
+tests! { "slab_typesafe":
     constructed_once_and_content_is_kept,
     made_in_its_place,
     zero_flag_is_ignored,

@@ -25,7 +25,7 @@
 //!
 //! ```
 //! use kernel::prelude::*;
-//! use rust_kmemcg::abstractions::kmem_cache::*;
+//! use rust_kmemcg::abstractions::slab::*;
 //!
 //! struct Session {
 //!     id: u64,

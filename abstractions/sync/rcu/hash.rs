@@ -10,7 +10,7 @@
 //!
 //! ```
 //! use kernel::prelude::*;
-//! use rust_kmemcg::abstractions::{call_rcu::Callbacks, rcu_hash::*, rcu_slot};
+//! use rust_kmemcg::abstractions::sync::rcu::{call_rcu::Callbacks, hash::*, slot};
 //!
 //! fn example(callbacks: &Callbacks) -> Result {
 //!     let hash = KBox::pin_init(RcuHash::new(10, callbacks), GFP_KERNEL)?;
@@ -18,7 +18,7 @@
 //!     let mut writer = hash.lock();
 //!     writer.insert(memory.into_entry(42, "answer")).map_err(|_| EEXIST)?;
 //!     drop(writer);
-//!     rcu_slot::read(|reader| {
+//!     slot::read(|reader| {
 //!         let found = hash.get(42, reader);
 //!         assert!(hash.lock().remove(42)); // Dropped after a grace period, so after this closure.
 //!         assert_eq!(found, Some(&"answer"));
@@ -31,8 +31,13 @@
 //! lists
 
 use super::{
-    call_rcu::{Callbacks, InCallback, RcuCallback, RcuHead},
-    rcu_slot::Reader,
+    call_rcu::{
+        Callbacks,
+        InCallback,
+        RcuCallback,
+        RcuHead, //
+    },
+    slot::Reader, //
 };
 use crate::impl_has_rcu_head;
 use core::{marker::PhantomData, mem::MaybeUninit, ptr};

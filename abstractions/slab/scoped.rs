@@ -23,7 +23,7 @@ use kernel::{
 ///
 /// ```
 /// use kernel::prelude::*;
-/// use rust_kmemcg::abstractions::kmem_cache::{KmemCache, Object, Options};
+/// use rust_kmemcg::abstractions::slab::{KmemCache, Object, Options};
 ///
 /// fn example() -> Result {
 ///     let cache = KmemCache::<[u8; 96]>::new(c"example_scoped", Options::new().no_merge())?;

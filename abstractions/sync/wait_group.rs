@@ -9,7 +9,7 @@
 //!
 //! ```
 //! use kernel::prelude::*;
-//! use rust_kmemcg::abstractions::wait_group::WaitGroup;
+//! use rust_kmemcg::abstractions::sync::wait_group::WaitGroup;
 //!
 //! fn example() -> Result {
 //!     let group = WaitGroup::new()?;

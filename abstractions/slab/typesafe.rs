@@ -7,7 +7,7 @@ use super::{
     Options,
     RawCache, //
 };
-use crate::abstractions::rcu_slot::Reader;
+use crate::abstractions::sync::rcu::slot::Reader;
 use core::{
     marker::PhantomData,
     ops::Deref,
@@ -55,7 +55,7 @@ pub trait Typesafe: Send + Sync + 'static {
 ///
 /// ```
 /// use kernel::{prelude::*, sync::atomic::{Atomic, Relaxed}};
-/// use rust_kmemcg::abstractions::{kmem_cache::*, rcu_slot};
+/// use rust_kmemcg::abstractions::{slab::*, sync::rcu::slot};
 ///
 /// struct Entry {
 ///     key: Atomic<u64>,
@@ -73,7 +73,7 @@ pub trait Typesafe: Send + Sync + 'static {
 ///     let entry = cache.alloc(GFP_KERNEL)?;
 ///     entry.key.store(7, Relaxed);
 ///     let published = entry.publish(&slot).map_err(|_| EEXIST)?;
-///     rcu_slot::read(|reader| {
+///     slot::read(|reader| {
 ///         let found = slot.load(reader).ok_or(ENOENT)?;
 ///         drop(published); // Freed, and yet `found` stays an `Entry`: maybe another one.
 ///         let _still_ours = found.key.load(Relaxed) == 7;

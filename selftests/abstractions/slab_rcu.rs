@@ -3,9 +3,17 @@
 //! Objects that are freed after a grace period.
 
 use crate::{
-    abstractions::{context::Context, exec, kmem_cache::*},
+    abstractions::{
+        context::Context,
+        exec,
+        slab::*, //
+    },
     impl_has_kfree_rcu_head,
-    support::{HeldGracePeriod, CONTEXTS, IRQ},
+    support::{
+        HeldGracePeriod,
+        CONTEXTS,
+        IRQ, //
+    }, //
 };
 use core::ptr;
 use kernel::{
@@ -16,7 +24,7 @@ use kernel::{
     },
 };
 
-tests! { "kmem_cache_rcu":
+tests! { "slab_rcu":
     free_and_destroy_right_after,
     free_counted_and_give_up_right_after,
     memory_is_not_reused_before_the_grace_period,

@@ -2,7 +2,7 @@
 
 //! What is left of a count after its last put.
 
-use crate::abstractions::call_rcu::{
+use crate::abstractions::sync::rcu::call_rcu::{
     Callbacks,
     RcuCallback,
     RcuPointer,

@@ -6,16 +6,25 @@ use crate::{
     abstractions::{
         context::Context,
         exec,
-        kmem_cache::*,
-        percpu_ref::{PercpuRef, Release, Released},
+        slab::*,
+        sync::percpu_ref::{
+            PercpuRef,
+            Release,
+            Released, //
+        }, //
     },
-    impl_has_cache, impl_has_percpu_ref,
-    support::{Bell, Counter, IRQ},
+    impl_has_cache,
+    impl_has_percpu_ref,
+    support::{
+        Bell,
+        Counter,
+        IRQ, //
+    }, //
 };
 use core::{alloc::Layout, mem::MaybeUninit};
 use kernel::{alloc::Flags, interrupt::local_interrupt_disable, prelude::*, sync::Arc};
 
-tests! { "kmem_cache_bulk":
+tests! { "slab_bulk":
     every_count_around_the_batch,
     impossible_counts_are_enomem,
     indices_come_in_order,

@@ -13,7 +13,7 @@ use kernel::{
 /// # Examples
 ///
 /// ```
-/// use rust_kmemcg::abstractions::kmem_cache::Options;
+/// use rust_kmemcg::abstractions::slab::Options;
 ///
 /// const OPTIONS: Options = Options::new().account().hwcache_align().sheaf_capacity(32);
 /// ```

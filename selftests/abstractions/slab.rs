@@ -2,7 +2,7 @@
 
 //! What all caches have in common.
 
-use crate::abstractions::{gfp::__GFP_THISNODE, kmem_cache::*};
+use crate::abstractions::{gfp::__GFP_THISNODE, slab::*};
 use core::{mem::MaybeUninit, ptr::NonNull, slice};
 use kernel::{
     alloc::NumaNode,
@@ -10,7 +10,7 @@ use kernel::{
     uaccess::{UserPtr, UserSlice},
 };
 
-tests! { "kmem_cache":
+tests! { "slab":
     objects_are_copied_to_user_space,
     more_than_c_counts_is_e2big,
     allocations_on_a_node,

@@ -21,7 +21,7 @@
 //!
 //! ```
 //! use kernel::{prelude::*, sync::Arc};
-//! use rust_kmemcg::abstractions::{call_rcu::*, unload};
+//! use rust_kmemcg::abstractions::{sync::rcu::call_rcu::*, unload};
 //! use rust_kmemcg::impl_has_rcu_head;
 //!
 //! #[pin_data]
@@ -50,7 +50,7 @@
 use crate::abstractions::{
     helpers,
     preempt,
-    rcu_slot::Retired,
+    sync::rcu::slot::Retired,
     unload, //
 };
 use core::{
@@ -140,15 +140,17 @@ macro_rules! impl_has_rcu_head {
     (impl $({$($generics:tt)*})? HasRcuHead for $self:ty { self.$field:ident }) => {
         // SAFETY: `rcu_head` borrows the field and `container_of!` is the inverse of that; it
         // compiles only if the field has the right type.
-        unsafe impl $(<$($generics)*>)? $crate::abstractions::call_rcu::HasRcuHead for $self {
+        unsafe impl $(<$($generics)*>)? $crate::abstractions::sync::rcu::call_rcu::HasRcuHead
+            for $self
+        {
             #[inline]
-            fn rcu_head(&self) -> &$crate::abstractions::call_rcu::RcuHead<Self> {
+            fn rcu_head(&self) -> &$crate::abstractions::sync::rcu::call_rcu::RcuHead<Self> {
                 &self.$field
             }
 
             #[inline]
             unsafe fn container(
-                field: *const $crate::abstractions::call_rcu::RcuHead<Self>,
+                field: *const $crate::abstractions::sync::rcu::call_rcu::RcuHead<Self>,
             ) -> *const Self {
                 // SAFETY: The caller says that `field` is this field of a `Self`.
                 unsafe { ::kernel::container_of!(field, Self, $field) }
@@ -302,7 +304,7 @@ impl Callbacks {
         })
     }
 
-    /// As [`call`](Self::call), for what was taken out of an [`RcuSlot`](super::rcu_slot::RcuSlot):
+    /// As [`call`](Self::call), for what was taken out of an [`RcuSlot`](super::slot::RcuSlot):
     /// the callback owns it, and no reader of the slot is left.
     #[inline]
     pub fn call_retired<T, const ID: u64>(
@@ -374,7 +376,7 @@ impl Callbacks {
 ///
 /// ```
 /// use kernel::{prelude::*, sync::UniqueArc};
-/// use rust_kmemcg::abstractions::{call_rcu::*, unload};
+/// use rust_kmemcg::abstractions::{sync::rcu::call_rcu::*, unload};
 /// use rust_kmemcg::impl_has_rcu_head;
 ///
 /// #[pin_data]

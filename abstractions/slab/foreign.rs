@@ -88,19 +88,19 @@ impl<O: Owner> Foreign for Object<Memory, O> {
 #[macro_export]
 macro_rules! impl_foreign {
     (impl Foreign for $self:ident { self.0 }) => {
-        impl $crate::abstractions::kmem_cache::Foreign for $self {
+        impl $crate::abstractions::slab::Foreign for $self {
             #[inline]
             fn into_foreign(
                 self,
             ) -> ::kernel::error::Result<::core::ptr::NonNull<::core::ffi::c_void>> {
-                $crate::abstractions::kmem_cache::Foreign::into_foreign(self.0)
+                $crate::abstractions::slab::Foreign::into_foreign(self.0)
             }
 
             #[inline]
             unsafe fn from_foreign(ptr: ::core::ptr::NonNull<::core::ffi::c_void>) -> Self {
                 // SAFETY: The caller guarantees that `ptr` came from `into_foreign()` of this type, and
                 // so from that of the field.
-                Self(unsafe { $crate::abstractions::kmem_cache::Foreign::from_foreign(ptr) })
+                Self(unsafe { $crate::abstractions::slab::Foreign::from_foreign(ptr) })
             }
         }
     };

@@ -3,14 +3,24 @@
 //! Scoped caches, their options, and objects.
 
 use crate::{
-    abstractions::{context::Context, exec, kmem_cache::*},
-    support::{cpus_expected, in_parallel, Bell, Counter, CONTEXTS},
+    abstractions::{
+        context::Context,
+        exec,
+        slab::*, //
+    },
+    support::{
+        cpus_expected,
+        in_parallel,
+        Bell,
+        Counter,
+        CONTEXTS, //
+    }, //
 };
 use core::{alloc::Layout, marker::PhantomPinned, ptr};
 use kernel::{interrupt::local_interrupt_disable, page::PAGE_SIZE, prelude::*, sync::Arc};
 use pin_init::{init_zeroed, Zeroable};
 
-tests! { "kmem_cache_scoped":
+tests! { "slab_scoped":
     names_are_checked,
     long_names,
     layouts_are_checked,

@@ -43,17 +43,19 @@ use super::{
     RawCache, //
 };
 use crate::abstractions::{
-    percpu_ref::{
-        Guard,
-        PercpuRef,
-        Release,
-        Released, //
+    sync::{
+        percpu_ref::{
+            Guard,
+            PercpuRef,
+            Release,
+            Released, //
+        },
+        wait_group::{
+            Member,
+            WaitGroup, //
+        }, //
     },
     unload,
-    wait_group::{
-        Member,
-        WaitGroup, //
-    },
     workqueue::{
         Builder,
         OwnedQueue, //
@@ -95,7 +97,7 @@ use kernel::{
 ///
 /// ```
 /// use kernel::prelude::*;
-/// use rust_kmemcg::abstractions::{kmem_cache::{CountedCache, Options, Reaper}, unload};
+/// use rust_kmemcg::abstractions::{slab::{CountedCache, Options, Reaper}, unload};
 ///
 /// fn example(module: &unload::Handle) -> Result {
 ///     let reaper = Reaper::new(c"example_reaper", module)?; // The module keeps this.
@@ -191,7 +193,7 @@ impl<T: Send + 'static> CountedCache<T> {
                 // INVARIANT: The layout of a `T`.
                 cache: RawCache::for_type::<T>(name, options)?,
                 refs <- PercpuRef::new(GFP_KERNEL),
-                work <- new_work!("kmem_cache::Counted"),
+                work <- new_work!("slab::Counted"),
                 reaper: Registration::new(reaper),
                 _objects: PhantomData,
             }),
@@ -360,7 +362,7 @@ impl Reaper {
         let shared = Arc::pin_init(
             try_pin_init!(Shared {
                 caches: WaitGroup::new()?,
-                work <- new_work!("kmem_cache::Reaper"),
+                work <- new_work!("slab::Reaper"),
                 queue: options.build(name, module)?,
             }),
             GFP_KERNEL,

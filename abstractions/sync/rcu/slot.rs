@@ -8,7 +8,7 @@
 //!
 //! # Readers
 //!
-//! A reader is a closure: [`read`], or [`preempt::with`](super::preempt::with). The in-tree
+//! A reader is a closure: [`read`], or [`preempt::with`](crate::abstractions::preempt::with). The in-tree
 //! [`rcu::Guard`] is no [`Reader`], since safe code can forget it: a reference on a forgotten guard may
 //! live for ever, and what was loaded by it could be sent to another task, while the critical section
 //! ends with the task that began it (or, on a kernel without `CONFIG_PREEMPT_RCU`, when that sleeps).
@@ -21,12 +21,12 @@
 //!
 //! ```
 //! use kernel::{prelude::*, sync::Arc};
-//! use rust_kmemcg::abstractions::rcu_slot::{self, RcuSlot};
+//! use rust_kmemcg::abstractions::sync::rcu::slot::{self, RcuSlot};
 //!
 //! fn example() -> Result {
 //!     let slot = RcuSlot::new();
 //!     slot.publish(Arc::new(42, GFP_KERNEL)?).map_err(|_| EEXIST)?;
-//!     assert_eq!(rcu_slot::read(|reader| slot.load(reader).copied()), Some(42));
+//!     assert_eq!(slot::read(|reader| slot.load(reader).copied()), Some(42));
 //!     let retired = slot.take().ok_or(ENOENT)?;
 //!     let _arc = retired.into_arc(); // Waits for a grace period.
 //!     Ok(())

@@ -13,7 +13,7 @@
 //!
 //! ```
 //! use kernel::{prelude::*, sync::Arc};
-//! use rust_kmemcg::abstractions::{rcu_array::*, rcu_slot};
+//! use rust_kmemcg::abstractions::sync::rcu::{array::*, slot};
 //!
 //! fn example() -> Result {
 //!     let array = KBox::init(RcuArray::new(), GFP_KERNEL)?;
@@ -21,13 +21,13 @@
 //!     assert!(array.get(index).is_none());
 //!     let place = array.get_or_make(index, GFP_KERNEL)?;
 //!     place.entry.publish(Arc::new(42, GFP_KERNEL)?).map_err(|_| EEXIST)?;
-//!     assert_eq!(rcu_slot::read(|reader| array.load(index, reader).copied()), Some(42));
+//!     assert_eq!(slot::read(|reader| array.load(index, reader).copied()), Some(42));
 //!     Ok(())
 //! }
 //! # assert_eq!(example(), Ok(()));
 //! ```
 
-use super::rcu_slot::{RcuSlot, Reader};
+use super::slot::{RcuSlot, Reader};
 use core::{marker::PhantomData, ptr};
 use kernel::{
     alloc::{AllocError, Flags},

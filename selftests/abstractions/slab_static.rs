@@ -6,11 +6,23 @@ use crate::{
     abstractions::{
         exec,
         gfp::__GFP_THISNODE,
-        kmem_cache::*,
-        unload::{self, Handle},
+        slab::*,
+        unload::{
+            self,
+            Handle, //
+        }, //
     },
-    impl_has_kfree_rcu_head, kmem_cache,
-    support::{cpus_expected, eventually, in_parallel, stays_false, Bell, Counter, CONTEXTS},
+    impl_has_kfree_rcu_head,
+    kmem_cache,
+    support::{
+        cpus_expected,
+        eventually,
+        in_parallel,
+        stays_false,
+        Bell,
+        Counter,
+        CONTEXTS, //
+    }, //
 };
 use core::{alloc::Layout, marker::PhantomPinned, mem, ptr};
 use kernel::{
@@ -21,7 +33,7 @@ use kernel::{
 };
 use pin_init::init_zeroed;
 
-tests! { "kmem_cache_static":
+tests! { "slab_static":
     nothing_without_a_registration,
     cache_dropped_before_its_boxes,
     cache_dropped_after_its_boxes,
