@@ -2,10 +2,9 @@
 
 //! Safe wrappers of kernel C APIs that the in-tree `kernel` crate lacks.
 //!
-//! Nothing here knows the protocol; each file could move to `rust/kernel/` as it is. (The one
-//! exception is [`trace`], whose events are this module's own.) All `unsafe` of the module lives
-//! in this room, and at the boundary to C in `api/`: who trusts them can read the others as ordinary
-//! Rust.
+//! Nothing here knows the protocol. The general modules have the names that they would have in
+//! `rust/kernel/`, and could move there as they are. All `unsafe` of the module is in this folder, and
+//! at the boundary to C in `api/`: with these trusted, the rest can be read as ordinary Rust.
 //!
 //! Spinlocks are not here: the in-tree `SpinLockIrq` does all that the protocol's gate needs. Its
 //! `lock()` may be called in any context, a hard interrupt too, since it counts how often interrupts
@@ -37,12 +36,14 @@ pub mod debugfs;
 pub mod exec;
 pub mod gfp;
 pub mod ticks;
-pub mod trace;
 pub mod tracepoint;
 
 /// Declarations of `include/helpers.h`, made by bindgen when the module is built.
+///
+/// Visible to the crate for what [`tracepoint::trace_events!`] expands to. All other code outside of this
+/// folder goes without ("make lint" checks that).
 #[allow(missing_docs, improper_ctypes, clippy::all, unreachable_pub)]
-mod helpers {
+pub(crate) mod helpers {
     use kernel::{bindings::*, ffi};
     include!(env!("RUST_KMEMCG_BINDINGS"));
 }

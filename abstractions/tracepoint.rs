@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Hooks on the kernel's tracepoints, found by name.
+//! Hooks on the kernel's tracepoints, found by name; and calls of this module's own trace events.
 //!
 //! C header: [`include/linux/tracepoint.h`](srctree/include/linux/tracepoint.h)
 //!
@@ -34,7 +34,10 @@ use core::ptr::{self, NonNull};
 use kernel::{
     bindings,
     error::to_result,
-    ffi::c_void,
+    ffi::{
+        c_char,
+        c_void, //
+    },
     prelude::*,
     str::CStr,
     task::might_sleep, //
@@ -155,3 +158,58 @@ impl Drop for Probe {
         unsafe { helpers::rust_kmemcg_tracepoint_synchronize_unregister() };
     }
 }
+
+/// An argument of one of this module's own trace events.
+pub(crate) trait Argument {
+    /// Its type in C.
+    type Raw;
+
+    /// The argument as C gets it. A pointer is a C string, valid as long as `self`.
+    fn as_raw(&self) -> Self::Raw;
+}
+
+impl Argument for u64 {
+    type Raw = u64;
+
+    #[inline]
+    fn as_raw(&self) -> u64 {
+        *self
+    }
+}
+
+impl Argument for &CStr {
+    type Raw = *const c_char;
+
+    #[inline]
+    fn as_raw(&self) -> *const c_char {
+        self.as_char_ptr()
+    }
+}
+
+/// Defines a function for each of the trace events in a list, with the arguments in front of it. The events
+/// are this module's own, from `include/rust_kmemcg_events.h`.
+#[allow(unused_macros)] // The tests of abstractions/ have no events.
+macro_rules! trace_events {
+    ($arguments:tt $($event:ident;)*) => {
+        $(trace_events! { @function $arguments $event })*
+    };
+    (@function ($($argument:ident: $type:ty),*) $event:ident) => {
+        ::kernel::macros::paste! {
+            #[doc = concat!("The event `", stringify!($event), "`.")]
+            #[inline]
+            pub(super) fn $event($($argument: $type),*) {
+                use $crate::abstractions::{helpers, tracepoint::Argument};
+
+                // SAFETY: A helper of this prefix is the entry point of an event in
+                // `include/rust_kmemcg_events.h`, which guarantees that it may be called in any context
+                // and requires of its arguments only that a name is a C string. So is each pointer that
+                // `Argument` returns, and it is valid during the call.
+                unsafe {
+                    helpers::[<rust_kmemcg_trace_ $event>]($(Argument::as_raw(&$argument)),*)
+                }
+            }
+        }
+    };
+}
+#[allow(unused_imports)]
+pub(crate) use trace_events;

@@ -2,7 +2,8 @@
 /*
  * C that Rust cannot call by itself: inline functions of the kernel, and the
  * entry points of our trace events. bindgen reads this header (see Kbuild);
- * abstractions/ holds the definitions and is the only folder that uses them.
+ * abstractions/ holds the definitions, protocol/trace.c those of the events, and
+ * abstractions/ is the only folder that uses them.
  */
 #ifndef _RUST_KMEMCG_HELPERS_H
 #define _RUST_KMEMCG_HELPERS_H

@@ -3,7 +3,12 @@
  * The trace events of rust_kmemcg, and what has happened when each is emitted.
  * Included several times, each time with other definitions of the three macros:
  * for the events (trace/events/rust_kmemcg.h) and for their entry points
- * (helpers.h, abstractions/trace.c).
+ * (helpers.h, protocol/trace.c).
+ *
+ * Safe Rust calls the entry points (trace_events! in abstractions/tracepoint.rs):
+ * rust_kmemcg_trace_EVENT() may be called in any context, with locks held. It
+ * does nothing but emit the event, whose arguments are numbers and names. A name
+ * is a C string, which it copies. No other helper has this prefix.
  */
 
 /* A root cache can be allocated from. */

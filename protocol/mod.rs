@@ -75,6 +75,8 @@
 //! either; both may be taken in any context.
 
 // From the bottom to the top: "make lint" holds the files against this order.
+// The trace events.
+mod trace;
 // States, and the one table of the steps between them.
 mod stage;
 // The lookup: a slot for each group's child.

@@ -10,10 +10,8 @@
 //! check them, too.) `transitions.awk` reads the tables for everything else: `selftests/trace-check`,
 //! the report, the model and the table in `docs/trace-events.md`.
 
-use crate::abstractions::{
-    context::{self, Context},
-    trace,
-};
+use super::trace;
+use crate::abstractions::context::{self, Context};
 use kernel::{fmt, prelude::*, str::CStr};
 
 macro_rules! states {
