@@ -37,9 +37,6 @@ use kernel::{
     workqueue::RawWorkItem,
 };
 
-/// How many children one section of the gate visits.
-const BATCH: usize = 64;
-
 /// What the gate protects: the phase of the root, and its caches. What it protects of each child
 /// lies in the child (`LockedBy`).
 pub(super) struct Inside<C> {
@@ -303,15 +300,13 @@ impl<C> Inside<C> {
         self.kills
     }
 
-    /// Calls `f` for some caches from number `from` on, and returns the number to go on from.
-    pub(super) fn walk(&self, mut from: u64, mut f: impl FnMut(&C)) -> Option<u64> {
-        for _ in 0..BATCH {
-            let cursor = self.children.cursor_lower_bound(&from)?;
-            let (&number, child) = cursor.current();
-            f(child);
-            from = number + 1;
-        }
-        Some(from)
+    /// Calls `f` for the first cache from number `from` on, and returns the number to go on from. One in a
+    /// section of the gate: `f` may read a counter of each processor.
+    pub(super) fn walk(&self, from: u64, f: impl FnOnce(&C)) -> Option<u64> {
+        let cursor = self.children.cursor_lower_bound(&from)?;
+        let (&number, child) = cursor.current();
+        f(child);
+        Some(number + 1)
     }
 
     /// The first cache from number `from` on, and its number: for walks that leave the gate in between.
