@@ -178,6 +178,7 @@ impl Cgroup {
 /// # Invariants
 ///
 /// Owns a reference on the cgroup.
+#[must_use = "dropping it puts the reference"]
 pub struct CgroupRef(NonNull<Cgroup>);
 
 // SAFETY: `cgroup_put()` may be called on any CPU, in any context.
@@ -195,6 +196,7 @@ impl Deref for CgroupRef {
 }
 
 impl Clone for CgroupRef {
+    #[inline]
     fn clone(&self) -> Self {
         // SAFETY: `cgroup_get()` requires that the caller has a reference: `self` owns one.
         unsafe { helpers::rust_kmemcg_cgroup_get(self.as_ptr()) };
@@ -322,6 +324,7 @@ pub trait Watch: Send + Sync + 'static {
 ///
 /// Dropping it waits for callbacks that are running. Context of the drop: may sleep. A watcher that is
 /// never dropped keeps its module for ever: `rmmod` waits.
+#[must_use = "dropping it ends the watch, and waits"]
 pub struct Watcher<T: Watch> {
     /// Dropped before the other fields, which they use; in the opposite order of their registration.
     _probes: [Probe; 3],

@@ -93,6 +93,7 @@ struct Node<T: Send + Sync + 'static> {
 /// # Invariants
 ///
 /// There is an `Inner` until the drop.
+#[must_use = "dropping it removes the files, and waits"]
 pub struct Folder<T: Send + Sync + 'static>(ManuallyDrop<Pin<KBox<Inner<T>>>>);
 
 /// # Invariants

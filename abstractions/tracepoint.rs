@@ -51,6 +51,7 @@ use kernel::{
 /// # Invariants
 ///
 /// `function` with `data` is registered at `tracepoint`, which is the kernel's own and stays.
+#[must_use = "dropping it removes the function, and waits"]
 pub struct Probe {
     tracepoint: NonNull<bindings::tracepoint>,
     function: *mut c_void,

@@ -211,6 +211,7 @@ macro_rules! anchored_module {
 /// Waits, when it is dropped, until nobody calls the code of the module `M`; see the comment of
 /// this file. Context of the drop: may sleep.
 #[pin_data(PinnedDrop)]
+#[must_use = "dropping it waits"]
 pub struct Anchor<M: ModuleMetadata> {
     handle: Handle,
     #[pin]
@@ -243,6 +244,7 @@ impl<M: ModuleMetadata> Anchor<M> {
     }
 
     /// Returns what holds are taken from.
+    #[inline]
     pub fn handle(&self) -> &Handle {
         &self.handle
     }
@@ -413,6 +415,7 @@ impl Handle {
 
     /// Returns whether the [`Anchor`] is being dropped, or was. If not, it waits for an RCU read-side
     /// critical section that the caller is in. Context: any.
+    #[inline]
     pub fn is_closed(&self) -> bool {
         self.0.is_closed()
     }

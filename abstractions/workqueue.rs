@@ -93,6 +93,7 @@ use kernel::{
 ///
 /// `ptr` is that of `teardown`, which is `None` in the drop only. `delayed` has a member for each item
 /// whose timer may still lead to it.
+#[must_use = "dropping it destroys the queue, and waits"]
 pub struct OwnedQueue {
     ptr: NonNull<bindings::workqueue_struct>,
     is_ordered: bool,
@@ -184,6 +185,7 @@ impl OwnedQueue {
         })
     }
 
+    #[inline]
     fn as_queue(&self) -> &Queue {
         // SAFETY: Live as long as `self`, by the type invariants.
         unsafe { Queue::from_raw(self.ptr.as_ptr()) }
@@ -206,6 +208,7 @@ impl OwnedQueue {
     /// # Errors
     ///
     /// [`AllocError`]: no memory for the work item.
+    #[inline]
     pub fn try_spawn<F>(&self, flags: Flags, work: F) -> Result<(), AllocError>
     where
         F: FnOnce() + Send + 'static,

@@ -91,6 +91,7 @@ impl WaitGroup {
     }
 
     /// Makes [`try_join`](Self::try_join) fail from here on. Context: any.
+    #[inline]
     pub fn close(&self) {
         self.0.closed.xchg(true, Full);
     }
@@ -114,6 +115,10 @@ impl WaitGroup {
 /// A member of a [`WaitGroup`], until it is dropped. A clone is one more.
 ///
 /// One that is forgotten (`mem::forget`) stays a member. Context of the drop: any but NMI.
+///
+/// # Invariants
+///
+/// Counted in the `members` of the group.
 #[must_use = "dropping it leaves the group"]
 pub struct Member(WaitGroup);
 

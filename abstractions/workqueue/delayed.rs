@@ -61,6 +61,9 @@ impl OwnedQueue {
     }
 }
 
+/// # Invariants
+///
+/// Queued once, with an `Arc`. `work` is there, with a member of its queue, until it runs or is cancelled.
 #[pin_data]
 struct DelayedClosure<F> {
     #[pin]

@@ -92,6 +92,10 @@ impl sealed::Target for &OwnedQueue {
 }
 
 /// A queue of the kernel, which exists always, and a hold on the module whose items it runs.
+///
+/// # Invariants
+///
+/// `queue` is a workqueue that is never destroyed.
 pub struct SystemQueue {
     queue: &'static Queue,
     /// Dropped last.
@@ -105,6 +109,7 @@ impl SystemQueue {
     ///
     /// `ENODEV`: the module is being unloaded.
     pub fn new(queue: &'static Queue, module: &impl unload::Source) -> Result<Self> {
+        // INVARIANT: In safe code, a `Queue` for ever is one of the kernel's.
         Ok(Self {
             queue,
             _hold: module.take_hold(unload::Abstraction::new())?,
@@ -357,8 +362,9 @@ where
             unsafe { bindings::cancel_delayed_work(dwork) }
         } else {
             might_sleep();
-            // SAFETY: As for `cancel_delayed_work()`, and `cancel_delayed_work_sync()` must not be
-            // called by the item, which would wait for itself: this task is not in it.
+            // SAFETY: The item was initialised by `DelayedWork::new()`, and is alive.
+            // `cancel_delayed_work_sync()` must not be called by the item, which would wait for itself:
+            // this task is not in it.
             unsafe { bindings::cancel_delayed_work_sync(dwork) }
         };
         // SAFETY: C returns whether it has taken the item off the queue, on which it was with an `Arc`,

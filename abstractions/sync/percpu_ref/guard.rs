@@ -20,6 +20,7 @@ use core::{
 /// # Invariants
 ///
 /// Holds one reference of the count; so the count owns an `Arc<T>`, and the `T` is alive.
+#[must_use = "dropping it puts the reference"]
 pub struct Guard<T: Release>(NonNull<T>);
 
 // SAFETY: A guard gives shared access to a `T: Send + Sync`, and its drop passes an `Arc<T>` on.

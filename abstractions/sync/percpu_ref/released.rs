@@ -102,10 +102,12 @@ where
 unsafe impl<T: Send + Sync + 'static> RcuPointer for Released<T> {
     type Target = T;
 
+    #[inline]
     fn into_raw(self) -> *const T {
         Arc::into_raw(self.into_arc())
     }
 
+    #[inline]
     unsafe fn from_raw(raw: *const T) -> Self {
         // SAFETY: The caller guarantees that it came from `into_raw()`, and so from
         // `Arc::into_raw()`.

@@ -199,10 +199,12 @@ pub unsafe trait RcuPointer: Send + 'static {
 unsafe impl<T: Send + Sync + 'static> RcuPointer for Arc<T> {
     type Target = T;
 
+    #[inline]
     fn into_raw(self) -> *const T {
         Arc::into_raw(self)
     }
 
+    #[inline]
     unsafe fn from_raw(raw: *const T) -> Self {
         // SAFETY: The caller's promise is that of `Arc::from_raw()`.
         unsafe { Arc::from_raw(raw) }
@@ -213,11 +215,13 @@ unsafe impl<T: Send + Sync + 'static> RcuPointer for Arc<T> {
 unsafe impl<T: Send + 'static> RcuPointer for Pin<KBox<T>> {
     type Target = T;
 
+    #[inline]
     fn into_raw(self) -> *const T {
         // SAFETY: Nobody moves the `T` before it is a pinned box again.
         KBox::into_raw(unsafe { Pin::into_inner_unchecked(self) })
     }
 
+    #[inline]
     unsafe fn from_raw(raw: *const T) -> Self {
         // SAFETY: From `KBox::into_raw()` above, by what the caller promises.
         KBox::into_pin(unsafe { KBox::from_raw(raw.cast_mut()) })
@@ -227,6 +231,10 @@ unsafe impl<T: Send + 'static> RcuPointer for Pin<KBox<T>> {
 /// Evidence that the code runs in an RCU callback.
 ///
 /// Cannot leave the callback that it was made for.
+///
+/// # Invariants
+///
+/// There is one in an RCU callback only, for as long as that runs.
 pub struct InCallback<'a>(PhantomData<&'a mut ()>, NotThreadSafe);
 
 /// Why RCU did not take a pointer.
@@ -355,6 +363,7 @@ impl Callbacks {
     ///
     /// Does not wait for a grace period where nothing is queued. Wraps `rcu_barrier()`.
     /// Context: may sleep.
+    #[inline]
     pub fn barrier(&self) {
         rcu::rcu_barrier();
     }
@@ -401,6 +410,7 @@ impl Callbacks {
 /// # Invariants
 ///
 /// `queued` of the value's head is true, was set for this `RcuArc`, and the head is not queued.
+#[must_use = "dropping it gives the reference up"]
 pub struct RcuArc<T>
 where
     T: HasRcuHead + Send + Sync + 'static,
@@ -565,6 +575,7 @@ unsafe extern "C" fn callback<T: RcuCallback<ID>, const ID: u64>(
     let this = unsafe { called_back::<T>(ptr) };
     // SAFETY: From `into_raw()`, and nobody else takes it back.
     let this = unsafe { T::Pointer::from_raw(this) };
+    // INVARIANT: This is the callback.
     T::run(this, InCallback(PhantomData, NotThreadSafe));
 }
 

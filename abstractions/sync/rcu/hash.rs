@@ -217,6 +217,11 @@ impl<T: Send + Sync + 'static> PinnedDrop for RcuHash<T> {
 }
 
 /// An [`RcuHash`] with the lock of its writers held.
+///
+/// # Invariants
+///
+/// `count` is the lock of `hash`.
+#[must_use = "dropping it unlocks the table"]
 pub struct Writer<'a, T: Send + Sync + 'static> {
     count: Guard<'a, usize, SpinLockIrqBackend>,
     hash: &'a RcuHash<T>,
@@ -224,6 +229,7 @@ pub struct Writer<'a, T: Send + Sync + 'static> {
 
 impl<T: Send + Sync + 'static> Writer<'_, T> {
     /// Returns the number of entries.
+    #[inline]
     pub fn len(&self) -> usize {
         *self.count
     }

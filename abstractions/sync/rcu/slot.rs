@@ -199,6 +199,7 @@ impl<T> Retired<T> {
     }
 
     /// Another [`Arc`] of the same `T`. Context: any.
+    #[inline]
     pub fn clone_arc(&self) -> Arc<T> {
         Arc::clone(&self.arc)
     }
@@ -216,6 +217,7 @@ impl<T> Retired<T> {
 impl<T> Deref for Retired<T> {
     type Target = T;
 
+    #[inline]
     fn deref(&self) -> &T {
         &self.arc
     }
