@@ -133,6 +133,9 @@ impl Follower {
             return Ok(());
         };
         // Do not allocate what cannot be used.
+        if self.knows(cgroup.id()) {
+            return Ok(());
+        }
         if !self.kmemcg.has_room_for_group() {
             return Err(ENOSPC);
         }

@@ -126,7 +126,7 @@ void kmemcg_root_stats(const struct kmemcg_root *root, struct kmemcg_stats *stat
  *
  * Context: Process context. May sleep.
  * Return: 0, also if cgroups were groups already; -EOPNOTSUPP if the kernel does not support it,
- * -ENOSPC if there are more than 1,048,576 groups, -ENOMEM.
+ * -ENOSPC if the limit of groups is reached, -ENOMEM.
  */
 int kmemcg_attach_cgroups(void);
 

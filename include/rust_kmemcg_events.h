@@ -26,7 +26,7 @@ KMEMCG_ROOT_EVENT(root_destroy);
 
 /* A group can own children. */
 KMEMCG_GROUP_EVENT(group_create);
-/* The group went offline; its children belong to the parent from here. */
+/* The group goes offline; its children belong to the parent afterwards. */
 KMEMCG_GROUP_EVENT(group_offline);
 /* The memory of the group is freed. */
 KMEMCG_GROUP_EVENT(group_free);
@@ -41,7 +41,7 @@ KMEMCG_CHILD_EVENT(child_create);
 KMEMCG_CHILD_EVENT(child_offline);
 /* The child is out of the lookup; the root is dying: its deactivation is deferred. */
 KMEMCG_CHILD_EVENT(child_defer_offline);
-/* Its own group went offline: "group" is the new owner. For a later owner there is no event. */
+/* Its own group goes offline: "group" is the next owner. For a later owner there is no event. */
 KMEMCG_CHILD_EVENT(child_reparent);
 /* The grace period is over: the callback queues the deactivation work. */
 KMEMCG_CHILD_EVENT(child_rcu);

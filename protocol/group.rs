@@ -64,15 +64,30 @@ pub struct Group<C> {
 /// Who owns what a group owned.
 pub(super) type Owner<C> = owner::Owner<C, Tree<C>>;
 
+/// Names of groups with a cookie that are so long may have been cut by whoever made them, as the kernel
+/// does with the path of a cgroup.
+const LONG: usize = 1000;
+
+/// What follows a name that may have been cut. The names of any number of groups would be the same
+/// otherwise, and in one bucket.
+fn suffix(name: &[u8], cookie: u64) -> impl Iterator<Item = u8> + Clone {
+    let is_cut = cookie != 0 && name.len() >= LONG;
+    let digits = (0..16).rev().map(move |at| {
+        let digit = char::from_digit((cookie >> (4 * at) & 15) as u32, 16);
+        digit.map_or(b'0', |digit| digit as u8)
+    });
+    is_cut.then_some(digits).into_iter().flatten()
+}
+
 /// The name of a group. What could not stand in a record or in the name of a cache is written as in `/proc/mounts`: a backslash
 /// and three octal digits.
-fn name(bytes: &[u8], flags: Flags) -> Result<AnyCString> {
+fn name(bytes: impl Iterator<Item = u8> + Clone, flags: Flags) -> Result<AnyCString> {
     let plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b'\\';
-    let odd = bytes.iter().filter(|byte| !plain(byte)).count();
-    let mut name = KVec::with_capacity(bytes.len() + 3 * odd + 1, flags)?;
+    let length = bytes.clone().map(|byte| if plain(&byte) { 1 } else { 4 });
+    let mut name = KVec::with_capacity(length.sum::<usize>() + 1, flags)?;
     for byte in bytes {
-        if plain(byte) {
-            name.push(*byte, flags)?;
+        if plain(&byte) {
+            name.push(byte, flags)?;
             continue;
         }
         name.push(b'\\', flags)?;
@@ -84,27 +99,29 @@ fn name(bytes: &[u8], flags: Flags) -> Result<AnyCString> {
     name.try_into()
 }
 
-/// A group that is not in the tree yet: all its memory, so that nothing can fail where locks are held.
+/// A group that is not in the tree yet: its memory.
 pub struct NewGroup<C> {
     name: AnyCString,
     cookie: u64,
-    flags: Flags,
     memory: UniqueArc<MaybeUninit<Group<C>>>,
     owner: UniqueArc<MaybeUninit<Owner<C>>>,
     node: RBTreeNodeReservation<u64, Arc<Group<C>>>,
 }
 
 impl<C> NewGroup<C> {
-    /// Allocates it. Context: as `flags` say. For `name` and `cookie` see [`Group`].
+    /// Allocates it. Context: as `flags` say. For `name` and `cookie` see [`Group`]. A name of 1,000 bytes or
+    /// more is followed by the cookie in hexadecimal, if there is one.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
     pub fn new(name: &[u8], cookie: u64, flags: Flags) -> Result<Self> {
         Ok(Self {
-            name: self::name(name, flags)?,
+            name: self::name(
+                Iterator::chain(name.iter().copied(), suffix(name, cookie)),
+                flags,
+            )?,
             cookie,
-            flags,
             memory: UniqueArc::new_uninit(flags)?,
             owner: UniqueArc::new_uninit(flags)?,
             node: RBTreeNodeReservation::new(flags)?,
@@ -254,7 +271,12 @@ impl<C: Send + Sync> Groups<C> {
         Ok(groups)
     }
 
-    /// Puts a group in the tree. Context: as the flags of `new` say.
+    /// Puts a group in the tree. Context: any.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST`: a group with that name and no cookie is there. `ENOENT`: the parent is offline. `ENOSPC`: the limit
+    /// is reached. `ENOMEM`: no memory for an index.
     pub(super) fn add(
         self: &Arc<Self>,
         new: NewGroup<C>,
@@ -263,7 +285,6 @@ impl<C: Send + Sync> Groups<C> {
         let NewGroup {
             name,
             cookie,
-            flags,
             memory,
             owner,
             node,
@@ -274,7 +295,7 @@ impl<C: Send + Sync> Groups<C> {
             None => self.top()?,
         };
         let hash = self.hash.of(name.to_bytes());
-        let index = self.indices.alloc(flags)?;
+        let index = self.indices.alloc()?;
         let unused = ScopeGuard::new(|| self.indices.free(index));
 
         let mut tree = self.tree.lock();

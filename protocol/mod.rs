@@ -220,14 +220,14 @@ impl Kmemcg {
     ///
     /// # Errors
     ///
-    /// `EEXIST`: the name is in use. `ENOENT`: the parent is offline. `ENOSPC`: there are
-    /// 1,048,576 groups. `ENOMEM`.
+    /// `EEXIST`: the name is in use. `ENOENT`: the parent is offline. `ENOSPC`: the limit
+    /// of groups is reached. `ENOMEM`.
     pub fn create_group(&self, name: &str, parent: Option<&Group>) -> Result<Arc<Group>> {
         self.add_group(NewGroup::new(name.as_bytes(), 0, GFP_KERNEL)?, parent)
     }
 
-    /// As [`create_group`](Self::create_group), with memory that was allocated before, so in any context. A
-    /// group with a cookie may have the name of another.
+    /// As [`create_group`](Self::create_group), with memory that was allocated before, but for that of its
+    /// index. Context: any. A group with a cookie may have the name of another.
     pub fn add_group(&self, new: NewGroup, parent: Option<&Group>) -> Result<Arc<Group>> {
         self.groups.add(new, parent)
     }

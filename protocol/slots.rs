@@ -17,9 +17,10 @@ use crate::abstractions::{
     }, //
 };
 use kernel::{
-    alloc::Flags,
+    alloc::{flags::__GFP_NOWARN, Flags},
     prelude::*,
-    sync::atomic::{Atomic, AtomicFlag, Relaxed}, //
+    sync::atomic::{Atomic, AtomicFlag, Relaxed},
+    types::ScopeGuard, //
 };
 
 pub(super) use crate::abstractions::sync::rcu::array::Index;
@@ -91,17 +92,24 @@ impl Indices {
         })
     }
 
-    /// Takes an index. Context: as `flags` say.
+    /// Takes an index. Context: any. It may need memory, and is called with locks held.
     ///
     /// # Errors
     ///
     /// `ENOSPC`: the limit is reached. `ENOMEM`.
-    pub(super) fn alloc(&self, flags: Flags) -> Result<Index> {
-        let max = self.limit().checked_sub(1).ok_or(ENOSPC)?;
-        let index = self.used.alloc_max(max as u32, flags)?;
-        self.count.add(1, Relaxed);
-        // Not out of range: the limit is at most `MAX_GROUPS`.
-        Index::new(index).ok_or(ENOSPC)
+    pub(super) fn alloc(&self) -> Result<Index> {
+        let give_back = ScopeGuard::new(|| {
+            self.count.fetch_sub(1, Relaxed);
+        });
+        if self.count.fetch_add(1, Relaxed) >= self.limit() {
+            return Err(ENOSPC);
+        }
+        let flags = GFP_ATOMIC | __GFP_NOWARN;
+        let index = self.used.alloc_max(MAX_GROUPS as u32 - 1, flags)?;
+        // Not out of range, by the line above.
+        let index = Index::new(index).ok_or(ENOSPC)?;
+        give_back.dismiss();
+        Ok(index)
     }
 
     /// Gives an index back. Context: any.

@@ -401,12 +401,26 @@ creation_races() {
 	await record roots name=r children=0
 }
 
+# The indices of the groups that are left may be larger than the limit.
+limit_counts_groups() {
+	for i in 1 2 3 4; do put groups create g$i; done
+	put groups offline g1
+	put groups offline g2
+	put groups limit 3
+	put groups create g5
+	refused ENOSPC groups create g6
+	put groups limit 4
+	put groups create g6
+	refused ENOSPC groups create g7
+}
+
 tests "I4 over several levels each group is freed, and its child is reparented" several_levels \
 	"I4 a group in the middle of the tree may go offline first" middle_first \
 	"I10 offline does not touch inherited children" inherited_is_not_touched \
 	"I4 children belong to the right group where more was inherited below than above" more_below_than_above \
 	"I4 inherited children are shut down in any order, and counted" shut_down_in_any_order \
 	"many groups are found by their names" by_name \
+	"as many groups can be made as the limit says, whatever indices they have" limit_counts_groups \
 	"I3 an inherited child serves no allocation" inherited_does_not_serve \
 	"I4 a group that goes offline deactivates its children of all roots" several_roots \
 	"I3 a group's name can be used again while objects of the old one are alive" name_again \
