@@ -49,8 +49,8 @@ pub struct WorkClass {
     pub timer_key: Pin<&'static LockClassKey>,
 }
 
-/// Makes a [`WorkClass`](crate::abstractions::workqueue::WorkClass) with this name, which lockdep tells
-/// apart from that of every other place in the code.
+/// Makes a [`WorkClass`] with this name, which lockdep tells apart from that of
+/// every other place in the code.
 #[macro_export]
 macro_rules! work_class {
     ($name:literal) => {
