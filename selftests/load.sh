@@ -151,7 +151,7 @@ closing() {
 # large_objects: $objects is the number of large objects in use in the whole kernel.
 large_objects() {
 	objects=0
-	for cache in "$slab"/kmalloc*-[248]k; do
+	for cache in "$slab"/kmalloc*-512 "$slab"/kmalloc*-[1248]k; do
 		[ ! -L "$cache" ] || continue
 		echo 1 >"$cache/shrink"
 		read -r number _ <"$cache/objects"
@@ -159,7 +159,7 @@ large_objects() {
 	done
 }
 
-# A root is some kilobytes. Nothing looks at the list of roots after the last one was closed.
+# A root takes a kilobyte or more. Nothing looks at the list of roots after the last one was closed.
 closed_are_freed() {
 	for i in $(seq 100); do put roots create "r$i" 64; done
 	large_objects
