@@ -13,7 +13,7 @@ static QUEUE: SetOnce<OwnedQueue> = SetOnce::new();
 
 pub fn example(module: &unload::Handle) -> Result {
     #[cfg(not(fixed))]
-    let queue = Builder::unbound().build(c"example")?; //~ ERROR E0061 argument #2 is missing
+    let queue = Builder::unbound().build(c"example")?; //~ ERROR E0061 argument #2 of type `&_` is missing
     #[cfg(fixed)]
     let queue = Builder::unbound().build(c"example", module)?;
     QUEUE.populate(queue);

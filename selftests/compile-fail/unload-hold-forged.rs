@@ -35,7 +35,7 @@ impl unload::Source for Forged {
     //~? ERROR E0603 `Hold` is private
     //~v ERROR E0603 `Abstraction` is private
     fn take_hold(&self, _: unload::Abstraction) -> Result<unload::Hold> {
-        Ok(unload::Hold(self.0.join())) //~ ERROR E0603 tuple struct constructor `Hold` is private
+        Ok(unload::Hold(Some(self.0.join()))) //~ ERROR E0603 tuple struct constructor `Hold` is private
     }
 }
 
