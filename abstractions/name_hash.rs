@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Hashes of names that cannot be chosen to collide.
+//! Hashes of names by a function that is another one each time.
+//!
+//! Whoever does not know the hashes cannot make many names collide by trying; the function does not withstand an
+//! attack by cryptanalysis.
 //!
 //! # Examples
 //!

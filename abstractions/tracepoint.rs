@@ -161,15 +161,20 @@ impl Drop for Probe {
 }
 
 /// An argument of one of this module's own trace events.
-pub(crate) trait Argument {
+///
+/// # Safety
+///
+/// A pointer that [`as_raw`](Self::as_raw) returns is that of a C string, valid as long as `self`.
+pub(crate) unsafe trait Argument {
     /// Its type in C.
     type Raw;
 
-    /// The argument as C gets it. A pointer is a C string, valid as long as `self`.
+    /// The argument as C gets it.
     fn as_raw(&self) -> Self::Raw;
 }
 
-impl Argument for u64 {
+// SAFETY: No pointer.
+unsafe impl Argument for u64 {
     type Raw = u64;
 
     #[inline]
@@ -178,7 +183,8 @@ impl Argument for u64 {
     }
 }
 
-impl Argument for &CStr {
+// SAFETY: Of a C string.
+unsafe impl Argument for &CStr {
     type Raw = *const c_char;
 
     #[inline]

@@ -254,8 +254,6 @@ impl<M: ModuleMetadata> Anchor<M> {
 impl<M: ModuleMetadata> PinnedDrop for Anchor<M> {
     fn drop(self: Pin<&mut Self>) {
         self.handle.end();
-        // SAFETY: The caller may sleep, which is all that `synchronize_rcu_tasks()` asks for.
-        unsafe { helpers::rust_kmemcg_synchronize_rcu_tasks() };
     }
 }
 
@@ -287,8 +285,6 @@ impl<M: ModuleMetadata> PinnedDrop for Anchor<M> {
 pub fn scope(f: impl FnOnce(&Handle) -> Result) -> Result {
     let handle = Handle(WaitGroup::new()?);
     let result = f(&handle);
-    // Not for tasks on their way out of the module: the caller is code of the module, too, which
-    // something else keeps.
     handle.end();
     result
 }
@@ -351,7 +347,7 @@ pub(super) fn is_in_module<M: ModuleMetadata, T>(place: *const T) -> bool {
     unsafe { helpers::rust_kmemcg_in_module(place.cast(), M::THIS_MODULE.as_ptr()) }
 }
 
-/// Gives holds to the types of this crate, as long as the [`Anchor`] that it came from exists.
+/// Gives holds to the types of this crate, as long as the [`Anchor`] or [`scope`] that it came from exists.
 #[derive(Clone)]
 pub struct Handle(WaitGroup);
 
@@ -411,6 +407,8 @@ impl Handle {
         self.0.wait();
         rcu::synchronize_rcu();
         rcu::rcu_barrier();
+        // SAFETY: The caller may sleep, which is all that `synchronize_rcu_tasks()` asks for.
+        unsafe { helpers::rust_kmemcg_synchronize_rcu_tasks() };
     }
 
     /// Returns whether the [`Anchor`] is being dropped, or was. If not, it waits for an RCU read-side

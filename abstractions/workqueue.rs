@@ -56,6 +56,7 @@ pub use scoped::{
 };
 
 use crate::abstractions::{
+    context::Context,
     helpers,
     sync::wait_group::WaitGroup,
     unload, //
@@ -84,7 +85,7 @@ use kernel::{
 ///
 /// The drop sleeps: it waits for all items, and for delayed ones as long as their delay is. But a
 /// worker, of whatever queue, does not wait: the item that it runs may be one of this queue, or one
-/// that an item of this queue waits for. There the queue is drained and destroyed later, by a worker of
+/// that an item of this queue waits for. Nor does an interrupt. There the queue is drained and destroyed later, by a worker of
 /// the system. If the items must have run, call [`drain`](Self::drain) before the drop.
 ///
 /// A queue that is never dropped keeps its module for ever: `rmmod` waits.
@@ -267,12 +268,14 @@ impl unload::Source for OwnedQueue {
 
 impl Drop for OwnedQueue {
     fn drop(&mut self) {
-        might_sleep();
         let Some(teardown) = self.teardown.take() else {
             return; // Unreachable: taken here only.
         };
-        if is_worker() {
+        // An item of a BH workqueue runs in a softirq, where `current_work()` is none.
+        if Context::current() != Context::Task || is_worker() {
             system_long().enqueue(teardown);
+        } else {
+            might_sleep();
         }
     }
 }

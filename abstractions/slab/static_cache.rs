@@ -266,8 +266,8 @@ impl<C: StaticCache> Registration<C> {
     ///
     /// # Errors
     ///
-    /// Those of [`RawCache::new`]. `EBUSY`: there is one, or there are objects of the last one. `ENODEV`:
-    /// the module is being unloaded.
+    /// Those of [`RawCache::new`]. `EBUSY`: there is one, or the last one was not destroyed yet: it has objects, or
+    /// its worker has not run. `ENODEV`: the module is being unloaded.
     pub fn new(module: &unload::Handle) -> Result<Self> {
         might_sleep();
         let counted = Arc::pin_init(

@@ -332,7 +332,8 @@ where
         Ok(Self(item))
     }
 
-    /// Queues the item, unless it is queued, and returns whether it did.
+    /// Queues the item, unless it is queued, and returns whether it did. While another task cancels it, it
+    /// cannot be queued.
     ///
     /// If its timer runs, from [`enqueue_after`](Self::enqueue_after), it is queued: that goes on.
     ///
@@ -342,7 +343,8 @@ where
         self.enqueue_after(0)
     }
 
-    /// Queues the item after `delay`, unless it is queued, and returns whether it did.
+    /// Queues the item after `delay`, unless it is queued, and returns whether it did. While another task
+    /// cancels it, it cannot be queued.
     ///
     /// Wraps `queue_delayed_work()`. Context: any but NMI.
     #[inline]

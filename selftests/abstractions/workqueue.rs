@@ -29,6 +29,7 @@ tests! { "workqueue":
     drain_waits_for_what_items_queue,
     drop_drains,
     drop_in_its_own_item,
+    drop_in_every_context,
     queued_item_is_refused,
     queued_in_every_context,
     cancelled_while_queued,
@@ -325,6 +326,20 @@ fn drop_drains() -> Result {
     drains(Builder::per_cpu())?;
     drains(Builder::unbound())?;
     drains(Builder::ordered())
+}
+
+/// In an interrupt it does not wait: a worker destroys the queue.
+fn drop_in_every_context() -> Result {
+    for &context in CONTEXTS {
+        RUNS.set(0);
+        let queue = Builder::unbound().build(c"kmemcg_test_context", crate::handle()?)?;
+        queue.try_spawn(GFP_KERNEL, || {
+            RUNS.add();
+        })?;
+        exec::run(context, queue, drop).map_err(|(error, _)| error)?;
+        check!(eventually(|| RUNS.get() == 1));
+    }
+    Ok(())
 }
 
 /// An item drops the last reference on its queue: it goes on, the items behind it run, with a delay or
