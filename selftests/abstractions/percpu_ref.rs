@@ -342,6 +342,8 @@ fn confirm_is_called_once() -> Result {
     // Already atomic: by the caller.
     PercpuRef::start(&session, crate::hold()?)?;
     session.refs.switch_to_atomic()?;
+    // The callback of the switch puts its own reference after it has confirmed.
+    rcu::rcu_barrier();
     check!(session.refs.kill_and_confirm());
     check_eq!(CONFIRMS.get(), 3);
     check_eq!(RELEASES.get(), 3);

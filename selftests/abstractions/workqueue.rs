@@ -6,6 +6,7 @@ use crate::{
     abstractions::{
         context::Context,
         exec,
+        ticks::Ticks,
         unload::{self, Handle},
         workqueue::{cancel, cancel_sync, Builder, Concurrent, HasPlainWork, OwnedQueue},
     },
@@ -16,7 +17,7 @@ use kernel::{
     bindings,
     prelude::*,
     sync::{Arc, Completion},
-    time::{msecs_to_jiffies, Delta, Instant, Monotonic},
+    time::{msecs_to_jiffies, Delta},
     workqueue::{impl_has_work, new_work, Work, WorkItem},
 };
 
@@ -498,11 +499,11 @@ impl Unique for Arc<Item> {
 fn delayed_item_runs() -> Result {
     RUNS.set(0);
     let queue = Builder::unbound().build(c"kmemcg_test_delay", crate::handle()?)?;
-    let begin = Instant::<Monotonic>::now();
+    let begin = Ticks::now();
     drop(
         queue.try_spawn_after(msecs_to_jiffies(60), GFP_KERNEL, move || {
-            // A jiffy that has begun counts as one.
-            if begin.elapsed() >= Delta::from_millis(50) {
+            // The timer counts jiffies, and one that has begun counts as one.
+            if Ticks::now().since(begin).as_micros() >= 50_000 {
                 RUNS.add();
             }
         })?,
