@@ -61,7 +61,10 @@ use crate::abstractions::{
     sync::wait_group::WaitGroup,
     unload, //
 };
-use core::ptr::NonNull;
+use core::{
+    ops::Deref,
+    ptr::NonNull, //
+};
 use kernel::{
     alloc::{
         AllocError,
@@ -85,8 +88,9 @@ use kernel::{
 ///
 /// The drop sleeps: it waits for all items, and for delayed ones as long as their delay is. But a
 /// worker, of whatever queue, does not wait: the item that it runs may be one of this queue, or one
-/// that an item of this queue waits for. Nor does an interrupt. There the queue is drained and destroyed later, by a worker of
-/// the system. If the items must have run, call [`drain`](Self::drain) before the drop.
+/// that an item of this queue waits for. Nor does an interrupt. There the queue is drained and
+/// destroyed later, by a worker of the system. If the items must have run, call [`drain`](Self::drain)
+/// before the drop.
 ///
 /// A queue that is never dropped keeps its module for ever: `rmmod` waits.
 ///
@@ -266,17 +270,48 @@ impl unload::Source for OwnedQueue {
     }
 }
 
+impl OwnedQueue {
+    /// In a drop: leaves what is left to do to a worker of the system.
+    fn tear_down_later(&mut self) {
+        if let Some(teardown) = self.teardown.take() {
+            system_long().enqueue(teardown);
+        }
+    }
+}
+
 impl Drop for OwnedQueue {
     fn drop(&mut self) {
-        let Some(teardown) = self.teardown.take() else {
-            return; // Unreachable: taken here only.
-        };
         // An item of a BH workqueue runs in a softirq, where `current_work()` is none.
         if Context::current() != Context::Task || is_worker() {
-            system_long().enqueue(teardown);
-        } else {
+            self.tear_down_later();
+        } else if self.teardown.is_some() {
             might_sleep();
         }
+    }
+}
+
+/// A workqueue that is drained and destroyed by a worker of the system when it is dropped, wherever that
+/// is. Context of the drop: any but NMI.
+pub(crate) struct DetachedQueue(OwnedQueue);
+
+impl From<OwnedQueue> for DetachedQueue {
+    fn from(queue: OwnedQueue) -> Self {
+        Self(queue)
+    }
+}
+
+impl Deref for DetachedQueue {
+    type Target = OwnedQueue;
+
+    #[inline]
+    fn deref(&self) -> &OwnedQueue {
+        &self.0
+    }
+}
+
+impl Drop for DetachedQueue {
+    fn drop(&mut self) {
+        self.0.tear_down_later();
     }
 }
 

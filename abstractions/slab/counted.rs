@@ -32,9 +32,9 @@
 //!
 //! Why the code of all this is still there: the count has a hold on the module (see [`unload`])
 //! until step 4, and the worker's queue, which belongs to a [`Reaper`], has another one. The queue
-//! exists until the reaper and the last of its caches are gone. It cannot be destroyed by one of its
-//! own workers, nor in atomic context. So the drop of the last reference on it queues a work on a
-//! workqueue of the system, and that destroys the queue and drops the hold.
+//! exists until the reaper and the last of its caches are gone. It is destroyed neither by one of its
+//! own workers nor in atomic context: the drop of the last reference on it leaves that, and the hold,
+//! to a worker of the system.
 
 use super::{
     Object,
@@ -58,15 +58,11 @@ use crate::abstractions::{
     unload,
     workqueue::{
         Builder,
-        OwnedQueue, //
+        DetachedQueue, //
     }, //
 };
 use crate::impl_has_percpu_ref;
-use core::{
-    marker::PhantomData,
-    mem::ManuallyDrop,
-    ops::Deref, //
-};
+use core::marker::PhantomData;
 use kernel::{
     alloc::{
         Flags,
@@ -81,7 +77,6 @@ use kernel::{
     workqueue::{
         impl_has_work,
         new_work,
-        system_long,
         Work,
         WorkItem, //
     }, //
@@ -199,7 +194,7 @@ impl<T: Send + 'static> CountedCache<T> {
             }),
             GFP_KERNEL,
         )?;
-        PercpuRef::start(&counted, &reaper.0.queue)?;
+        PercpuRef::start(&counted, &*reaper.0.queue)?;
         // INVARIANT: Live from here; and of the two `Arc`s the count's is left below.
         let guard = PercpuRef::tryget_live(&*counted).ok_or(ENODEV)?;
         Ok(Self(Hold(guard)))
@@ -284,71 +279,14 @@ impl<T: Send + 'static> Drop for CountedCache<T> {
 /// order. As long as there is one of them, or the reaper, the module's anchor waits. Context of the
 /// drop: any but NMI.
 #[must_use = "no cache can be made after it was dropped"]
-pub struct Reaper(SharedRef);
+pub struct Reaper(Arc<Shared>);
 
-/// The queue of a reaper, which its caches share.
-#[pin_data]
+/// What the caches of a reaper share. The last reference is dropped in any context but NMI, by a work of
+/// the queue, too.
 struct Shared {
     /// One member for each cache.
     caches: WaitGroup,
-    #[pin]
-    work: Work<Shared>,
-    /// Dropped last: it has the hold.
-    queue: OwnedQueue,
-}
-
-impl_has_work! { impl HasWork<Self> for Shared { self.work } }
-
-impl WorkItem for Shared {
-    type Pointer = Arc<Self>;
-
-    /// Destroys the queue, which waits for the works on it: that of the last cache, for instance,
-    /// which has dropped the last reference.
-    fn run(this: Arc<Self>) {
-        drop(this);
-    }
-}
-
-/// A reference on [`Shared`] that can be dropped in any context but NMI, by a work of the queue, too.
-///
-/// # Invariants
-///
-/// There is an `Arc` until the drop.
-struct SharedRef(ManuallyDrop<Arc<Shared>>);
-
-impl SharedRef {
-    fn new(shared: Arc<Shared>) -> Self {
-        Self(ManuallyDrop::new(shared))
-    }
-}
-
-impl Clone for SharedRef {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl Deref for SharedRef {
-    type Target = Shared;
-
-    #[inline]
-    fn deref(&self) -> &Shared {
-        &self.0
-    }
-}
-
-impl Drop for SharedRef {
-    fn drop(&mut self) {
-        // SAFETY: Taken here only, and `self` is not used again.
-        let shared = unsafe { ManuallyDrop::take(&mut self.0) };
-        if let Some(last) = Arc::into_unique_or_drop(shared) {
-            // The hold in it keeps the code of the work, and is dropped by that last.
-            if system_long().enqueue(Arc::from(last)).is_err() {
-                // Unreachable: there is one last reference.
-                kernel::warn_on!(true);
-            }
-        }
-    }
+    queue: DetachedQueue,
 }
 
 impl Reaper {
@@ -358,16 +296,12 @@ impl Reaper {
     ///
     /// `ENOMEM`. `ENODEV`: the module is being unloaded.
     pub fn new(name: &CStr, module: &unload::Handle) -> Result<Self> {
-        let options = Builder::unbound().mem_reclaim();
-        let shared = Arc::pin_init(
-            try_pin_init!(Shared {
-                caches: WaitGroup::new()?,
-                work <- new_work!("slab::Reaper"),
-                queue: options.build(name, module)?,
-            }),
-            GFP_KERNEL,
-        )?;
-        Ok(Self(SharedRef::new(shared)))
+        let queue = Builder::unbound().mem_reclaim().build(name, module)?;
+        let shared = Shared {
+            caches: WaitGroup::new()?,
+            queue: queue.into(),
+        };
+        Ok(Self(Arc::new(shared, GFP_KERNEL)?))
     }
 
     /// Waits until the caches that were dropped, and have no object left, are destroyed.
@@ -392,7 +326,7 @@ impl Reaper {
 
 /// One cache of a reaper. The fields are dropped in this order.
 struct Registration {
-    shared: SharedRef,
+    shared: Arc<Shared>,
     _member: Member,
 }
 
