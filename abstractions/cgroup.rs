@@ -277,9 +277,7 @@ impl Memcg {
         #[cfg(not(CONFIG_MEMCG))]
         f()
     }
-}
 
-impl Memcg {
     /// Returns whether the caller is in the `f` of a [`charge`](Self::charge) to this memory cgroup: in
     /// the innermost, if there are several. Context: any but NMI.
     #[inline]

@@ -77,6 +77,20 @@ impl Builder<PerCpu> {
     pub const fn per_cpu() -> Self {
         Self::with(bindings::wq_flags_WQ_PERCPU, 0)
     }
+
+    /// Items do not keep others of their CPU from running, as they use much of it
+    /// (`WQ_CPU_INTENSIVE`).
+    pub const fn cpu_intensive(mut self) -> Self {
+        self.flags |= bindings::wq_flags_WQ_CPU_INTENSIVE;
+        self
+    }
+
+    /// The queue is unbound instead, where the kernel was started with `workqueue.power_efficient`
+    /// (`WQ_POWER_EFFICIENT`).
+    pub const fn power_efficient(mut self) -> Self {
+        self.flags |= bindings::wq_flags_WQ_POWER_EFFICIENT;
+        self
+    }
 }
 
 impl Builder<Unbound> {
@@ -93,22 +107,6 @@ impl Builder<Ordered> {
             bindings::wq_flags_WQ_UNBOUND | bindings::wq_flags___WQ_ORDERED,
             1,
         )
-    }
-}
-
-impl Builder<PerCpu> {
-    /// Items do not keep others of their CPU from running, as they use much of it
-    /// (`WQ_CPU_INTENSIVE`).
-    pub const fn cpu_intensive(mut self) -> Self {
-        self.flags |= bindings::wq_flags_WQ_CPU_INTENSIVE;
-        self
-    }
-
-    /// The queue is unbound instead, where the kernel was started with `workqueue.power_efficient`
-    /// (`WQ_POWER_EFFICIENT`).
-    pub const fn power_efficient(mut self) -> Self {
-        self.flags |= bindings::wq_flags_WQ_POWER_EFFICIENT;
-        self
     }
 }
 
@@ -147,6 +145,7 @@ impl<K> Builder<K> {
         self.flags |= bindings::wq_flags_WQ_FREEZABLE;
         self
     }
+
     /// Makes the queue, for items of the module.
     ///
     /// Wraps `alloc_workqueue()`. Context: may sleep.

@@ -8,6 +8,7 @@ use kernel::{
     sync::Arc,
     task::might_sleep,
     workqueue::{
+        DelayedWork,
         HasWork,
         Work,
         WorkItem, //
@@ -96,6 +97,14 @@ where
     }
     // SAFETY: A field of the item, which is alive.
     Some(unsafe { Work::raw_get(work) })
+}
+
+/// What C knows a delayed item by.
+pub(super) fn raw_delayed<T: ?Sized, const ID: u64>(
+    dwork: &DelayedWork<T, ID>,
+) -> *mut bindings::delayed_work {
+    // A `DelayedWork` is a transparent wrapper of it.
+    ptr::from_ref(dwork).cast_mut().cast()
 }
 
 /// # Safety

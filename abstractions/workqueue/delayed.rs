@@ -3,11 +3,13 @@
 //! Closures that run after a delay.
 
 use super::{
-    cancel::reclaim,
+    cancel::{
+        raw_delayed,
+        reclaim, //
+    },
     OwnedQueue, //
 };
 use crate::abstractions::sync::wait_group::Member;
-use core::ptr;
 use kernel::{
     alloc::{
         AllocError,
@@ -94,19 +96,12 @@ pub struct DelayedItem<F: FnOnce() + Send + Unpin + 'static>(Arc<DelayedClosure<
 impl<F: FnOnce() + Send + Unpin + 'static> DelayedItem<F> {
     /// Takes the closure back, unless it runs or has run. Context: any but NMI.
     pub fn cancel(self) -> Option<F> {
-        cancel_delayed(&self.0);
+        // SAFETY: The item is alive.
+        let cancelled = unsafe { bindings::cancel_delayed_work(raw_delayed(&self.0.dwork)) };
+        // SAFETY: `cancel_delayed_work()` returns true if it was queued, and does not run then. Its
+        // function is the one for an `Arc`, so it was queued with one.
+        drop(unsafe { reclaim(&self.0, cancelled) });
         let work = self.0.work.lock().take();
         work.map(|(work, _member)| work)
     }
-}
-
-fn cancel_delayed<F: FnOnce() + Send + Unpin + 'static>(item: &Arc<DelayedClosure<F>>) {
-    let raw = ptr::from_ref(&item.dwork)
-        .cast_mut()
-        .cast::<bindings::delayed_work>();
-    // SAFETY: `DelayedWork` is a transparent wrapper of a `delayed_work`; the item is alive.
-    let cancelled = unsafe { bindings::cancel_delayed_work(raw) };
-    // SAFETY: `cancel_delayed_work()` returns true if it was queued, and does not run then. Its
-    // function is the one for an `Arc`, so it was queued with one.
-    drop(unsafe { reclaim(item, cancelled) });
 }

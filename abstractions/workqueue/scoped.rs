@@ -3,7 +3,10 @@
 //! Work items that are cancelled when they are dropped.
 
 use super::{
-    cancel::reclaim,
+    cancel::{
+        raw_delayed,
+        reclaim, //
+    },
     OwnedQueue, //
 };
 use crate::abstractions::unload;
@@ -49,8 +52,8 @@ pub struct WorkClass {
     pub timer_key: Pin<&'static LockClassKey>,
 }
 
-/// Makes a [`WorkClass`] with this name, which lockdep tells apart from that of
-/// every other place in the code.
+/// Makes a [`WorkClass`] with this name, which lockdep tells apart from that of every other place in the
+/// code.
 #[macro_export]
 macro_rules! work_class {
     ($name:literal) => {
@@ -213,8 +216,7 @@ where
 
 impl<F, Q: Target> Item<F, Q> {
     fn as_ptr(&self) -> *mut bindings::delayed_work {
-        // A `DelayedWork` is a transparent wrapper of it.
-        ptr::from_ref(&self.dwork).cast_mut().cast()
+        raw_delayed(&self.dwork)
     }
 
     /// Is the caller the closure? No other task than this one stores the address of this one.
