@@ -132,11 +132,8 @@ impl Follower {
         let Some(parent) = cgroup.parent() else {
             return Ok(());
         };
-        // Do not allocate what cannot be used.
-        if self.knows(cgroup.id()) {
-            return Ok(());
-        }
-        if !self.kmemcg.has_room_for_group() {
+        // Do not allocate what cannot be used. A walk may have added it already.
+        if !self.kmemcg.has_room_for_group() && !self.knows(cgroup.id()) {
             return Err(ENOSPC);
         }
         let flags = flags | __GFP_NOWARN;

@@ -52,6 +52,24 @@ odd_names() {
 		put objects free second
 	done
 }
+
+# The kernel cuts the paths of cgroups, and that of all below a long one is the same.
+long_paths() {
+	long=$(head -c 250 /dev/zero | tr '\000' l)
+	deep=$long/$long/$long/$long
+	make $long $long/$long $long/$long/$long $deep
+	make $deep/a $deep/b
+	attach
+	make $deep/c
+	count groups 'name=[^ ]{1000,}'
+	[ $count -ge 4 ] || fail "$count groups have a long name"
+	same=$(sed -n 's/.* name=\([^ ]*\) .*/\1/p' $control/groups | sort | uniq -d)
+	[ -z "$same" ] || fail "groups of one name: $same"
+	gone $deep/b $deep/c $deep/a
+	count groups 'name=[^ ]{1000,}'
+	[ $count = 1 ] || fail "$count groups have a long name"
+}
+
 # A new group has no child yet: allocate until an object comes from it.
 served_by_child() {
 	! record objects handle=second || put objects free second
@@ -348,6 +366,7 @@ unload_attached() {
 
 tests "I4 a cgroup is a group from the attachment or mkdir until rmdir or detaching" existing_and_new \
 	"unusual names and names of 255 bytes work for groups and caches" odd_names \
+	"cgroups whose paths the kernel cuts are groups with a name each" long_paths \
 	"I3 a task gets objects from the cache of its cgroup, and frees them to the same cache after a move" current \
 	"I7 the first objects of a cgroup come from the root's own cache" first_time \
 	"I7 the root's own cache serves the root cgroup, interrupts, and every task when detached" own_cache \

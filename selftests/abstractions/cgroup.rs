@@ -120,7 +120,8 @@ fn charge_runs_in_every_context_and_nests() -> Result {
     for &context in CONTEXTS {
         let payers = (root.memcg().ok_or(ENOENT)?, root.memcg().ok_or(ENOENT)?);
         exec::run(context, payers, |(one, two)| {
-            // Softirqs of PREEMPT_RT preempt each other, and share what says who is charged.
+            // On PREEMPT_RT softirqs preempt each other, and the memory cgroup to charge is one variable for all
+            // softirqs of a CPU, so that `charge()` does nothing there.
             let charged = cfg!(not(CONFIG_PREEMPT_RT)) || Context::current() == Context::Task;
             let (mut right, before) = (true, one.is_charged());
             let object = one.charge(|| {
