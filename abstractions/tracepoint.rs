@@ -193,8 +193,15 @@ unsafe impl Argument for &CStr {
     }
 }
 
-/// Defines a function for each of the trace events in a list, with the arguments in front of it. The events
-/// are this module's own, from `include/rust_kmemcg_events.h`.
+/// Defines a function for each of the trace events in a list. The events are this module's own, from
+/// `include/rust_kmemcg_events.h`; in front of them are their arguments, with the lifetime `'a` where one is
+/// borrowed.
+///
+/// A function gets a closure that returns the arguments, and calls it only while the event is enabled, which
+/// costs no more than a static branch to find out.
+///
+/// Not [`declare_trace!`](kernel::tracepoint::declare_trace): the events that it knows are those in
+/// [`kernel::bindings`], and it evaluates the arguments in any case.
 #[allow(unused_macros)] // The tests of abstractions/ have no events.
 macro_rules! trace_events {
     ($arguments:tt $($event:ident;)*) => {
@@ -203,16 +210,31 @@ macro_rules! trace_events {
     (@function ($($argument:ident: $type:ty),*) $event:ident) => {
         ::kernel::macros::paste! {
             #[doc = concat!("The event `", stringify!($event), "`.")]
-            #[inline]
-            pub(super) fn $event($($argument: $type),*) {
+            #[inline(always)]
+            #[allow(clippy::extra_unused_lifetimes)] // Not each event borrows an argument.
+            pub(super) fn $event<'a>(arguments: impl FnOnce() -> ($($type,)*)) {
                 use $crate::abstractions::{helpers, tracepoint::Argument};
 
-                // SAFETY: A helper of this prefix is the entry point of an event in
-                // `include/rust_kmemcg_events.h`, which guarantees that it may be called in any context
-                // and requires of its arguments only that a name is a C string. So is each pointer that
-                // `Argument` returns, and it is valid during the call.
-                unsafe {
-                    helpers::[<rust_kmemcg_trace_ $event>]($(Argument::as_raw(&$argument)),*)
+                #[cfg(CONFIG_TRACEPOINTS)]
+                // SAFETY: `DEFINE_EVENT()` defines the tracepoint, for each event of that header.
+                let is_enabled = unsafe {
+                    ::kernel::jump_label::static_branch_unlikely!(
+                        helpers::[<__tracepoint_ $event>],
+                        ::kernel::bindings::tracepoint,
+                        key
+                    )
+                };
+                #[cfg(not(CONFIG_TRACEPOINTS))]
+                let is_enabled = false;
+                if is_enabled {
+                    let ($($argument,)*) = arguments();
+                    // SAFETY: A helper of this prefix is the entry point of an event in
+                    // `include/rust_kmemcg_events.h`, which guarantees that it may be called in any
+                    // context and requires of its arguments only that a name is a C string. So is each
+                    // pointer that `Argument` returns, and it is valid during the call.
+                    unsafe {
+                        helpers::[<rust_kmemcg_trace_ $event>]($(Argument::as_raw(&$argument)),*)
+                    }
                 }
             }
         }

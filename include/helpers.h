@@ -104,14 +104,17 @@ unsigned int rust_kmemcg_context(void);
 bool rust_kmemcg_irqs_disabled(void);
 
 /*
- * An entry point for each trace event. A step of the protocol is rare, so that
- * the cost of a call does not matter.
+ * For each trace event its tracepoint, which says whether the event is enabled, and
+ * its entry point.
  */
-#define KMEMCG_ROOT_EVENT(event) \
+#define KMEMCG_ROOT_EVENT(event)			\
+	extern struct tracepoint __tracepoint_##event;		\
 	void rust_kmemcg_trace_##event(u64 root, const char *name)
-#define KMEMCG_GROUP_EVENT(event) \
+#define KMEMCG_GROUP_EVENT(event)			\
+	extern struct tracepoint __tracepoint_##event;		\
 	void rust_kmemcg_trace_##event(u64 group, u64 parent, const char *name)
-#define KMEMCG_CHILD_EVENT(event) \
+#define KMEMCG_CHILD_EVENT(event)			\
+	extern struct tracepoint __tracepoint_##event;		\
 	void rust_kmemcg_trace_##event(u64 root, u64 group, u64 child)
 
 #include "rust_kmemcg_events.h"

@@ -125,8 +125,10 @@ impl Identity {
     }
 
     #[inline(always)]
-    pub(super) fn trace(&self, event: Event, step: Option<(Stage, Stage)>) {
-        event.trace(step, self.root.number, self.owner.number(), self.number);
+    pub(super) fn trace_event(&self, event: Event, step: Option<(Stage, Stage)>) {
+        event.trace(step, || {
+            (self.root.number, self.owner.number(), self.number)
+        });
     }
 }
 
@@ -236,7 +238,7 @@ impl Child {
         self.root().stats.left(from, now.since(life.since));
         life.stage = to;
         life.since = now;
-        self.identity.trace(event, Some((from, to)));
+        self.identity.trace_event(event, Some((from, to)));
     }
 
     /// Keeps what readers of the lookup may still look at until somebody may wait for them.
@@ -428,11 +430,11 @@ impl Root {
     pub(super) fn step(&self, event: RootEvent, to: Phase, inside: &mut Inside<Child>) {
         let from = inside.phase();
         inside.set_phase(to);
-        event.trace(Some((from, to)), self.number, &self.name);
+        event.trace(Some((from, to)), || (self.number, &self.name));
     }
 
     /// A step that does not change the phase.
     pub(super) fn trace(&self, event: RootEvent) {
-        event.trace(None, self.number, &self.name);
+        event.trace(None, || (self.number, &self.name));
     }
 }

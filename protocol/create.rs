@@ -107,7 +107,7 @@ fn queue(request: Pin<KBox<Request>>) -> bool {
 
 impl Request {
     fn trace(&self, event: Event) {
-        event.trace(None, self.root.number(), self.group.number(), 0);
+        event.trace(None, || (self.root.number(), self.group.number(), 0));
     }
 
     /// Makes and publishes the child. Context: worker.

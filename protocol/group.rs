@@ -175,7 +175,7 @@ impl<C> Group<C> {
 impl<C> Drop for Group<C> {
     fn drop(&mut self) {
         self.groups.indices.free(self.index);
-        GroupEvent::group_free.trace(None, self.number, self.parent, &self.name);
+        GroupEvent::group_free.trace(None, || (self.number, self.parent, &self.name));
     }
 }
 
@@ -324,7 +324,7 @@ impl<C: Send + Sync> Groups<C> {
                 groups: self.clone(),
             })
             .into();
-        GroupEvent::group_create.trace(None, number, group.parent, &group.name);
+        GroupEvent::group_create.trace(None, || (number, group.parent, &group.name));
         tree.add_name(group.clone());
         tree.groups.insert(node.into_node(number, group.clone()));
         Ok(group)
@@ -396,7 +396,7 @@ impl<C: Send + Sync> Groups<C> {
         let step = Some((Online::Yes, Online::No));
         let above = group.above.head();
         let parent = above.number_of_head();
-        GroupEvent::group_offline.trace(step, group.number, parent, &group.name);
+        GroupEvent::group_offline.trace(step, || (group.number, parent, &group.name));
         for child in group.owner.children(&tree).values() {
             f(child, parent);
         }

@@ -276,16 +276,21 @@ macro_rules! transitions {
 
         impl $name {
             /// Writes the trace event of a step; with debug assertions, after a look at the table.
-            /// `step` is the state before and after, where the caller keeps one.
+            /// `step` is the state before and after, where the caller keeps one; `fields` is called only
+            /// while the event is enabled.
             #[inline(always)]
-            pub(super) fn trace(self, step: Option<($states, $states)>, $($field: $type),*) {
+            #[allow(clippy::extra_unused_lifetimes)] // Not each event borrows a field.
+            pub(super) fn trace<'a>(
+                self,
+                step: Option<($states, $states)>,
+                fields: impl FnOnce() -> ($($type,)*),
+            ) {
                 if cfg!(debug_assertions) {
                     self.check(step);
                 }
-                let event: fn($($type),*) = match self {
-                    $(Self::$event => trace::$event,)*
-                };
-                event($($field),*);
+                match self {
+                    $(Self::$event => trace::$event(fields),)*
+                }
             }
 
             fn check(self, step: Option<($states, $states)>) {
@@ -368,7 +373,7 @@ transitions! {
 
 transitions! {
     /// A step of a root.
-    enum RootEvent of Phase, traced as (root: u64, name: &CStr);
+    enum RootEvent of Phase, traced as (root: u64, name: &'a CStr);
 
     root_create under nothing {
         - => Live, task;
@@ -396,7 +401,7 @@ transitions! {
 
 transitions! {
     /// A step of a group.
-    enum GroupEvent of Online, traced as (group: u64, parent: u64, name: &CStr);
+    enum GroupEvent of Online, traced as (group: u64, parent: u64, name: &'a CStr);
 
     group_create under tree {
         - => Yes, any;

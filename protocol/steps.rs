@@ -103,8 +103,7 @@ pub(super) fn offline(child: &Child, parent: u64) {
         let mut gate = child.root().gate.enter();
         unpublish(retired, &mut gate);
     }
-    let root = child.root().number();
-    Event::child_reparent.trace(None, root, parent, child.number());
+    Event::child_reparent.trace(None, || (child.root().number(), parent, child.number()));
 }
 
 /// The lookup does not lead to the child any more.
@@ -270,7 +269,7 @@ impl Drop for Identity {
         if !self.is_linked() {
             return;
         }
-        self.trace(Event::child_free, None);
+        self.trace_event(Event::child_free, None);
         let mut gate = self.root.gate.enter();
         gate.count_destroyed();
         self.root.stats.shutdowns.count();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The trace events: a function for each.
+//! The trace events: a function for each, which gets a closure that returns the arguments.
 //!
 //! `include/rust_kmemcg_events.h` says when each of them is emitted. All may be called in any
 //! context, with locks held.
@@ -9,7 +9,7 @@ use crate::abstractions::tracepoint::trace_events;
 use kernel::str::CStr;
 
 trace_events! {
-    (root: u64, name: &CStr)
+    (root: u64, name: &'a CStr)
     root_create;
     root_close;
     root_dying;
@@ -19,7 +19,7 @@ trace_events! {
 }
 
 trace_events! {
-    (group: u64, parent: u64, name: &CStr)
+    (group: u64, parent: u64, name: &'a CStr)
     group_create;
     group_offline;
     group_free;

@@ -30,7 +30,7 @@ quiet_cmd_kmemcg_bindgen = BINDGEN $(quiet_modtag) $@
       cmd_kmemcg_bindgen = \
 	$(BINDGEN) $< --use-core --ctypes-prefix ffi --no-layout-tests \
 		--no-debug '.*' --enable-function-attribute-detection \
-		--blocklist-type '.*' --allowlist-var '' \
+		--blocklist-type '.*' --allowlist-var '__tracepoint_.*' \
 		--allowlist-function 'rust_kmemcg_.*' -o $@ -- \
 		$(if $(CONFIG_CC_IS_CLANG),$(c_flags),$(filter-out $(bindgen-skip-flags),$(c_flags))) \
 		-fno-builtin -D__BINDGEN__ -DMODULE -Wno-everything
