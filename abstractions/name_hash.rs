@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Hashes of names by a function that is another one each time.
+//! Hashes of names, by a function with a secret key.
 //!
-//! Whoever does not know the hashes cannot make many names collide by trying; the function does not withstand an
-//! attack by cryptanalysis.
+//! It is SipHash, so that whoever chooses the names, and does not know the key, cannot make more of them collide
+//! than chance does.
 //!
 //! # Examples
 //!
@@ -14,30 +14,31 @@
 //! assert_eq!(hash.of(b"name"), hash.of(b"name"));
 //! ```
 //!
-//! C header: [`include/linux/stringhash.h`](srctree/include/linux/stringhash.h)
+//! C header: [`include/linux/siphash.h`](srctree/include/linux/siphash.h)
 
 use kernel::bindings;
 
-/// A hash function: that of the names of files in one directory, with a secret in place of the directory.
+/// A hash function.
 pub struct NameHash {
-    salt: usize,
+    key: bindings::siphash_key_t,
 }
 
 impl NameHash {
     /// Another function each time.
     pub fn random() -> Self {
-        // SAFETY: Has no requirements.
-        let salt = unsafe { bindings::get_random_u64() };
-        Self {
-            salt: salt as usize,
-        }
+        // SAFETY: `get_random_u64()` has no requirements.
+        let half = || unsafe { bindings::get_random_u64() };
+        let key = bindings::siphash_key_t {
+            key: [half(), half()],
+        };
+        Self { key }
     }
 
-    /// The hash of a name. Equivalent to `full_name_hash()`. Context: any.
+    /// The hash of a name. Equivalent to `siphash()`. Context: any.
     pub fn of(&self, name: &[u8]) -> u32 {
-        let salt = core::ptr::without_provenance(self.salt);
-        // SAFETY: `name` is valid for reading that many bytes. Of the salt the address is used only. A name whose
-        // length does not fit is hashed up to a smaller length.
-        unsafe { bindings::full_name_hash(salt, name.as_ptr().cast(), name.len() as u32) }
+        // SAFETY: `name` is valid for reading that many bytes, at any alignment, and so is the key.
+        let hash =
+            unsafe { bindings::__siphash_unaligned(name.as_ptr().cast(), name.len(), &self.key) };
+        hash as u32
     }
 }

@@ -12,7 +12,7 @@ tests! { "name_hash":
 
 fn equal_names_have_equal_hashes() -> Result {
     let hash = NameHash::random();
-    // Words of eight bytes are read at once: the rest, and where the name lies, make no difference.
+    // Words of eight bytes are read at once. The rest counts, and where the name lies makes no difference.
     let names = b"x0123456789abcdef 0123456789abcdef";
     for length in 0..16 {
         let (one, other) = (&names[1..1 + length], &names[18..18 + length]);
