@@ -43,6 +43,49 @@ static const struct actor {
 static struct self *selves;
 static int running;
 
+/* ---- the statistics ---- */
+
+#define STATISTICS_S 15
+
+/* When the run began, and the last print of the statistics. */
+static double begin, printed;
+static int round_number;
+
+static void print_statistics(void)
+{
+	char text[700];
+	int length = 0;
+
+	for (int i = 0; i < COUNTERS; i++)
+		length += snprintf(text + length, sizeof(text) - length, ", %s %lu", counters[i],
+				   shared->counts[i]);
+	printed = now();
+	ksft_print_msg("%.0f s, round %d: %lu operations%s; longest free %lu ms\n",
+		       printed - begin, round_number, total(), text, shared->longest_free / 1000);
+}
+
+/* Sleeps for 10 ms. Prints what is due: only a machine that hangs is silent for long. */
+static void pause_a_little(void)
+{
+	if (now() - printed >= STATISTICS_S)
+		print_statistics();
+	nap(10000);
+}
+
+static bool eventually(bool (*condition)(void))
+{
+	double end = now() + 30 * shared->slow;
+
+	while (!condition()) {
+		if (now() > end)
+			return false;
+		pause_a_little();
+	}
+	return true;
+}
+
+/* ---- a round ---- */
+
 static pid_t start(const struct actor *actor, struct self *self, uint64_t seed)
 {
 	pid_t pid = fork();
@@ -60,7 +103,7 @@ static pid_t start(const struct actor *actor, struct self *self, uint64_t seed)
 	exit(0);
 }
 
-static void start_round(uint64_t seed, int round)
+static void start_round(uint64_t seed)
 {
 	running = 0;
 	shared->stop = false;
@@ -73,7 +116,8 @@ static void start_round(uint64_t seed, int round)
 
 			self->number = running;
 			snprintf(self->name, sizeof(self->name), "%s %d", actors[i].name, n);
-			self->pid = start(&actors[i], self, seed + round * 1000003ull + running);
+			self->pid = start(&actors[i], self,
+					  seed + round_number * 1000003ull + running);
 		}
 	}
 }
@@ -102,7 +146,7 @@ static bool end_round(void)
 	while (left && now() < end) {
 		pid = waitpid(-1, &status, WNOHANG);
 		if (pid <= 0) {
-			nap(10000);
+			pause_a_little();
 			continue;
 		}
 		left--;
@@ -189,7 +233,7 @@ static void destroy_root(const char *name)
 static void take_down(void)
 {
 	bool by_hand = once_in(2);
-	double begin = now();
+	double end = now() + 20;
 	int error;
 
 	if (by_hand) {
@@ -202,7 +246,7 @@ static void take_down(void)
 	/* A reader that was killed may still have a file open. */
 	do {
 		error = unload(O_NONBLOCK);
-	} while (error == -EWOULDBLOCK && now() < begin + 20 && (nap(10000), true));
+	} while (error == -EWOULDBLOCK && now() < end && (pause_a_little(), true));
 	check(!error, "the module cannot be unloaded: %s", strerror(-error));
 	check(!any_cache(), "a slab cache is left after the unload, %s",
 	      by_hand ? "before which all was freed" : "which had to free all");
@@ -215,23 +259,10 @@ static void take_down(void)
 	check(nothing_left() && is_empty("groups"), "a newly loaded module has records");
 }
 
-static void say_statistics(double seconds, int round)
-{
-	char text[700];
-	int length = 0;
-
-	for (int i = 0; i < COUNTERS; i++)
-		length += snprintf(text + length, sizeof(text) - length, ", %s %lu", counters[i],
-				   shared->counts[i]);
-	ksft_print_msg("%.0f s, round %d: %lu operations%s; longest free %lu ms\n", seconds, round,
-		       total(), text, shared->longest_free / 1000);
-}
-
 int main(void)
 {
-	double begin, seconds = setting("TORTURE_S", 120), next = 0;
+	double seconds = setting("TORTURE_S", 120);
 	uint64_t seed = setting("SEED", time(NULL) ^ getpid() << 16);
-	int round = 0;
 	bool ended = true;
 
 	ksft_print_header();
@@ -251,26 +282,23 @@ int main(void)
 
 	begin = now();
 	while (ended && !failed() && now() - begin < seconds) {
-		start_round(seed, ++round);
-		for (double end = now() + ROUND_S; now() < end && !failed(); nap(100000)) {
-			if (now() - begin >= next) {
-				say_statistics(now() - begin, round);
-				next = now() - begin + 15;
-			}
-		}
+		round_number++;
+		start_round(seed);
+		for (double end = now() + ROUND_S; now() < end && !failed();)
+			pause_a_little();
 		ended = end_round();
 		if (ended) {
-			seed_random(seed + round);
+			seed_random(seed + round_number);
 			take_down();
 		}
 	}
-	say_statistics(now() - begin, round);
+	print_statistics();
 	ksft_test_result(!failed(), "%lu operations, %.0f s, %d rounds: every answer was right\n",
-			 total(), now() - begin, round);
+			 total(), now() - begin, round_number);
 	ksft_test_result(ended, "every actor ended\n");
-	ksft_test_result(shared->counts[RELOADS] >= (unsigned long)round,
+	ksft_test_result(shared->counts[RELOADS] >= (unsigned long)round_number,
 			 "I9 the module was unloaded after each of %d rounds, and left nothing\n",
-			 round);
+			 round_number);
 	for (size_t i = 0; i < ARRAY_SIZE(actors); i++) {
 		const char *hindrance = actors[i].hindrance ? actors[i].hindrance() : NULL;
 

@@ -111,18 +111,6 @@ static inline void pace(void)
 	}
 }
 
-static inline bool eventually(bool (*condition)(void))
-{
-	double end = now() + 30 * shared->slow;
-
-	while (!condition()) {
-		if (now() > end)
-			return false;
-		nap(10000);
-	}
-	return true;
-}
-
 /* order: writes a command, and records it as the one that the actor is in. */
 #define order(self, file, ...)                                                   \
 	({                                                                       \
