@@ -16,6 +16,7 @@ use crate::{
     },
     support::{
         cpus_expected,
+        eventually,
         in_parallel,
         Bell,
         Counter, //
@@ -177,26 +178,38 @@ fn ida_takes_the_smallest() -> Result {
     Ok(())
 }
 
-/// Four take and give back numbers at once: no two have the same.
+/// Four take and give back numbers at once: no two have the same, and there is one for each. Before that,
+/// each keeps one until all have one.
 fn ida_takes_each_number_once() -> Result {
     let ida = Arc::pin_init(Ida::new(), GFP_KERNEL)?;
     let array = array::<u32>()?;
-    let twice = Arc::new(Counter::new(), GFP_KERNEL)?;
-    let count = twice.clone();
-    in_parallel(4, move |_| {
-        for _ in 0..2000 {
+    let counters = [(); 4].map(|()| Counter::new());
+    let counters = Arc::new(counters, GFP_KERNEL)?;
+    let shared = counters.clone();
+    let cpus = in_parallel(4, move |_| {
+        let [holders, taken, twice, refused] = &*shared;
+        for round in 0..2000 {
             let Ok(number) = ida.alloc_max(3, GFP_KERNEL) else {
+                refused.add();
                 continue;
             };
             if let Ok(place) = array.get_or_make(at(number), GFP_KERNEL) {
                 if place.flag.xchg(true, Relaxed) {
-                    count.add();
+                    twice.add();
+                }
+                taken.add();
+                if round == 0 {
+                    holders.add();
+                    eventually(|| holders.get() + refused.get() >= 4);
                 }
                 place.flag.store(false, Relaxed);
             }
             ida.free(number);
         }
     })?;
-    check_eq!(twice.get(), 0);
+    let [holders, taken, twice, refused] = &*counters;
+    check_eq!((twice.get(), refused.get()), (0, 0));
+    check_eq!((holders.get(), taken.get()), (4, 4 * 2000));
+    check_eq!(cpus, cpus_expected());
     Ok(())
 }

@@ -27,6 +27,7 @@ mod cgroup;
 mod debugfs;
 mod exec;
 mod name_hash;
+mod node;
 mod percpu_ref;
 mod preempt;
 mod rcu_array;

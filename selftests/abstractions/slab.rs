@@ -2,7 +2,10 @@
 
 //! What all caches have in common.
 
-use crate::abstractions::{gfp::__GFP_THISNODE, slab::*};
+use crate::{
+    abstractions::{gfp::__GFP_THISNODE, slab::*},
+    node, //
+};
 use core::{mem::MaybeUninit, ptr::NonNull, slice};
 use kernel::{
     alloc::NumaNode,
@@ -52,17 +55,35 @@ fn more_than_c_counts_is_e2big() -> Result {
     Ok(())
 }
 
-/// On any node; on the first; on one that does not exist, where the page allocator must not be asked, and
-/// only if nothing else will do.
+/// On each node that has memory, whether that is demanded or preferred; on one that is not online, where
+/// the page allocator must not be asked, only if that is not demanded.
 fn allocations_on_a_node() -> Result {
     let options = Options::new().no_merge();
     let scoped = KmemCache::<[u64; 3]>::new(c"kmemcg_test_node", options)?;
     let reaper = Reaper::new(c"kmemcg_test_node", crate::handle()?)?;
     let counted = CountedCache::<u64>::new(c"kmemcg_test_cnode", options, &reaper)?;
     let typesafe = TypesafeCache::<()>::new(c"kmemcg_test_tsnode", options)?;
-    let far = NumaNode::new(1023);
-    let nodes = [Ok(NumaNode::NO_NODE), NumaNode::new(0), far];
-    for node in nodes.into_iter().flatten() {
+    let strict = GFP_KERNEL | __GFP_THISNODE;
+    let mut nodes = 0;
+    for (number, node) in node::with_memory() {
+        nodes += 1;
+        for i in 0..100 {
+            for flags in [GFP_KERNEL, strict] {
+                let object = scoped.alloc_node([i; 3], flags, node)?;
+                check_eq!(*object, [i; 3]);
+                check!(node::is_on(&*object, number));
+                let object = counted.alloc_node(i, flags, node)?;
+                check_eq!(*object, i);
+                check!(node::is_on(&*object, number));
+                let object = typesafe.alloc_node(flags, node)?;
+                check!(node::is_on(&*object, number));
+                let object = Object::<Memory, _>::memory_node(&scoped, flags, node)?;
+                check!(node::is_on(object.as_ptr().as_ptr(), number));
+            }
+        }
+    }
+    check!(nodes > 0);
+    for node in Iterator::chain(node::absent(), [NumaNode::NO_NODE]) {
         for i in 0..100 {
             check_eq!(*scoped.alloc_node([i; 3], GFP_KERNEL, node)?, [i; 3]);
             check_eq!(*counted.alloc_node(i, GFP_KERNEL, node)?, i);
@@ -70,14 +91,12 @@ fn allocations_on_a_node() -> Result {
             drop(Object::<Memory, _>::memory_node(&scoped, GFP_KERNEL, node)?);
         }
     }
-    drop(scoped.alloc_node([1; 3], GFP_KERNEL | __GFP_THISNODE, NumaNode::new(0)?)?);
-    if let Ok(far) = far {
-        let flags = GFP_KERNEL | __GFP_THISNODE;
-        check_err!(scoped.alloc_node([1; 3], flags, far), ENOMEM);
-        check_err!(counted.alloc_node(1, flags, far), ENOMEM);
-        check_err!(typesafe.alloc_node(flags, far), ENOMEM);
+    for node in node::absent() {
+        check_err!(scoped.alloc_node([1; 3], strict, node), ENOMEM);
+        check_err!(counted.alloc_node(1, strict, node), ENOMEM);
+        check_err!(typesafe.alloc_node(strict, node), ENOMEM);
         check_err!(
-            Object::<Memory, _>::memory_node(&scoped, flags, far),
+            Object::<Memory, _>::memory_node(&scoped, strict, node),
             ENOMEM
         );
     }

@@ -14,9 +14,11 @@ use crate::{
     },
     impl_has_kfree_rcu_head,
     kmem_cache,
+    node,
     support::{
         cpus_expected,
         eventually,
+        give_way,
         in_parallel,
         stays_false,
         Bell,
@@ -406,21 +408,33 @@ fn alignment_is_that_of_the_type() -> Result {
     })
 }
 
-/// The first; and one that does not exist, with and without a choice.
+/// Each that has memory, whether that is demanded or preferred; one that is not online, only if that is
+/// not demanded.
 fn boxes_on_a_node() -> Result {
     let layout = Layout::new::<[u64; 4]>();
+    let strict = GFP_KERNEL | __GFP_THISNODE;
     unload::scope(|module| {
         let _cache = Registration::<Words>::new(module)?;
-        for node in [NumaNode::new(0), NumaNode::new(1023)]
-            .into_iter()
-            .flatten()
-        {
+        for (number, node) in node::with_memory() {
+            for _ in 0..100 {
+                for flags in [GFP_KERNEL, strict] {
+                    let memory = Words::alloc(layout, flags, node)?.cast();
+                    let is_there = node::is_on(memory.as_ptr(), number);
+                    // SAFETY: Allocated just now.
+                    unsafe { Words::free(memory, layout) };
+                    check!(is_there);
+                }
+            }
+        }
+        for node in node::absent() {
             let memory = Words::alloc(layout, GFP_KERNEL, node)?;
             // SAFETY: Allocated just now.
             unsafe { Words::free(memory.cast(), layout) };
-        }
-        if let Ok(far) = NumaNode::new(1023) {
-            check!(Words::alloc(layout, GFP_KERNEL | __GFP_THISNODE, far).is_err());
+            let refused = Words::alloc(layout, strict, node).map(|memory| {
+                // SAFETY: Allocated just now. The scope would wait for it.
+                unsafe { Words::free(memory.cast(), layout) };
+            });
+            check!(refused.is_err());
         }
         Ok(())
     })
@@ -474,47 +488,79 @@ fn freed_after_a_grace_period() -> Result {
     })
 }
 
-/// While others allocate: each finds the cache or none, and every object is freed to its own.
+/// While others allocate, and keep a box until the next one: each finds the cache or none, and the place
+/// is not given to another cache before the last box of this one is gone.
 fn registrations_come_and_go_on_both_cpus() -> Result {
     static MADE: Counter = Counter::new();
     static REFUSED: Counter = Counter::new();
     static WRONG: Counter = Counter::new();
-    for counter in [&DROPS, &MADE, &REFUSED, &WRONG] {
+    static ENDED: Counter = Counter::new();
+    const KEEP: usize = 16;
+    fn come_and_go() -> Result {
+        for round in 0..20 {
+            unload::scope(|module| {
+                let cache = Registration::<Values>::new(module)?;
+                let own = ValueBox::new(value(round), GFP_KERNEL)?;
+                let made = MADE.get();
+                check!(eventually(|| MADE.get() >= made + 200));
+                drop(cache);
+                check_err!(Registration::<Values>::new(module).map(drop), EBUSY);
+                check!(ValueBox::new(value(round), GFP_KERNEL).is_err());
+                // Those that keep a box drop it now.
+                let refused = REFUSED.get();
+                check!(eventually(|| REFUSED.get() >= refused + 4 * KEEP));
+                check_err!(Registration::<Values>::new(module).map(drop), EBUSY);
+                check_eq!(own.0, round);
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+    fn allocate() {
+        let (mut kept, mut refused) = (None, 0);
+        for sent in 0.. {
+            if ENDED.get() != 0 {
+                break;
+            }
+            if let Ok(one) = ValueBox::new(value(sent), GFP_KERNEL) {
+                refused = 0;
+                MADE.add();
+                if let Some((old, expected)) = kept.replace((one, sent)) {
+                    let old: ValueBox = old;
+                    if old.0 != expected {
+                        WRONG.add();
+                    }
+                }
+            } else {
+                refused += 1;
+                REFUSED.add();
+                if refused >= KEEP {
+                    kept = None;
+                }
+                give_way();
+            }
+            if sent % 256 == 0 {
+                give_way();
+            }
+        }
+    }
+    for counter in [&DROPS, &MADE, &REFUSED, &WRONG, &ENDED] {
         counter.set(0);
     }
     let cpus = in_parallel(3, |i| {
-        for round in 0..20_000 {
-            if i == 0 {
-                if round % 1000 != 0 {
-                    continue;
-                }
-                let result = unload::scope(|module| {
-                    let cache = Registration::<Values>::new(module)?;
-                    for _ in 0..200 {
-                        if ValueBox::new(value(0), GFP_KERNEL).is_ok_and(|one| one.0 == 0) {
-                            MADE.add();
-                        }
-                    }
-                    drop(cache);
-                    Ok(())
-                });
-                if result.is_err() {
-                    WRONG.add();
-                }
-            } else {
-                let sent = round as u64;
-                match ValueBox::new(value(sent), GFP_KERNEL) {
-                    Ok(one) if one.0 == sent => MADE.add(),
-                    Ok(_) => WRONG.add(),
-                    Err(_) => REFUSED.add(),
-                };
+        if i == 0 {
+            if come_and_go().is_err() {
+                WRONG.add();
             }
+            ENDED.set(1);
+        } else {
+            allocate();
         }
     })?;
     check_eq!(WRONG.get(), 0);
-    check!(MADE.get() >= 20 * 200);
     check!(cpus >= cpus_expected());
-    check_eq!(DROPS.get(), 20 * 200 + 2 * 20_000);
+    // Two values a round are those of `come_and_go()`.
+    check_eq!(DROPS.get(), MADE.get() + REFUSED.get() + 2 * 20);
     // The type is nothing.
     check_eq!(mem::size_of::<ValueBox>(), mem::size_of::<usize>());
     Ok(())

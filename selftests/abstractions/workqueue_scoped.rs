@@ -296,25 +296,35 @@ fn builder_of_a_scope() -> Result<OwnedQueue> {
     Builder::unbound().build(c"kmemcg_test_scope", crate::handle()?)
 }
 
-/// Until the item is dropped.
+/// Until the item is dropped, and as long as it runs: another task drops it when the module is closed.
 fn queue_of_the_system_keeps_the_module() -> Result {
+    static ENDED: Counter = Counter::new();
+    static KEPT: Counter = Counter::new();
     reset();
-    let mut kept = None;
+    ENDED.set(0);
+    KEPT.set(0);
+    let other = queue(Builder::unbound())?;
     unload::scope(|module| {
         let system = SystemQueue::new(workqueue::system_long(), module)?;
         let work = ScopedWork::new(system, work_class!("test"), counts(Some(1)), GFP_KERNEL)?;
         check!(work.enqueue());
         let handle = module.clone();
-        kept = Some(queue(Builder::unbound())?);
-        let Some(queue) = &kept else { return Ok(()) };
-        queue.try_spawn(GFP_KERNEL, move || {
-            eventually(|| handle.is_closed());
-            STATE.set(usize::from(stays_false(|| DROPS.get() != 0)));
+        other.try_spawn(GFP_KERNEL, move || {
+            let closed = eventually(|| handle.is_closed());
+            let seen = RUNS.get();
+            let ran = eventually(|| RUNS.get() > seen);
+            KEPT.set(usize::from(closed && ran && stays_false(|| ENDED.get() != 0)));
             drop(work);
+            STATE.set(RUNS.get());
         })?;
         Ok(())
     })?;
-    check_eq!((STATE.get(), DROPS.get()), (1, 1));
+    ENDED.set(1);
+    // The scope has ended because the item was dropped, with its closure.
+    check_eq!(DROPS.get(), 1);
+    other.flush();
+    check_eq!(KEPT.get(), 1);
+    check!(stays_false(|| RUNS.get() != STATE.get()));
     Ok(())
 }
 
