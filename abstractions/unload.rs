@@ -400,7 +400,8 @@ impl Handle {
         Ok(Hold(Some(member)))
     }
 
-    /// Gives no more holds, and waits until there is none, and for RCU readers and callbacks.
+    /// Gives no more holds, and waits until there is none, and for RCU readers and callbacks. Context: may
+    /// sleep.
     fn end(&self) {
         might_sleep();
         self.0.close();

@@ -90,7 +90,7 @@ use kernel::{
 /// worker, of whatever queue, does not wait: the item that it runs may be one of this queue, or one
 /// that an item of this queue waits for. Nor does an interrupt. There the queue is drained and
 /// destroyed later, by a worker of the system. If the items must have run, call [`drain`](Self::drain)
-/// before the drop.
+/// before the drop. Context of the drop: may sleep in a task that is no worker; otherwise any but NMI.
 ///
 /// A queue that is never dropped keeps its module for ever: `rmmod` waits.
 ///

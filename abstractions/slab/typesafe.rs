@@ -51,6 +51,8 @@ pub trait Typesafe: Send + Sync + 'static {
 /// it in a [`TypesafeSlot`]. Such a reader must find out whether it is still the `T` that it looked
 /// for, by the content: by a key, or by a count that it takes a reference of.
 ///
+/// Dropping it destroys the cache; no object can be left then. Context of the drop: may sleep.
+///
 /// # Examples
 ///
 /// ```

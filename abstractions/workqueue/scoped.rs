@@ -137,8 +137,8 @@ impl sealed::Target for SystemQueue {
 ///
 /// # The drop
 ///
-/// The drop waits for the closure if it runs. Context: may sleep; with no lock held that the closure
-/// takes.
+/// The drop waits for the closure if it runs. Context of the drop: may sleep; with no lock held that the
+/// closure takes.
 ///
 /// The closure itself may drop its own item, if it has access to it: it is the last run then, whatever
 /// the closure returns, and what the closure owns is dropped after it.
