@@ -196,6 +196,12 @@ impl OwnedQueue {
         unsafe { Queue::from_raw(self.ptr.as_ptr()) }
     }
 
+    /// Returns the queue of C, which exists as long as `self`.
+    #[inline]
+    pub(crate) fn as_raw(&self) -> *mut bindings::workqueue_struct {
+        self.ptr.as_ptr()
+    }
+
     /// Queues a work item. What it returns depends on the kind of pointer, as with the in-tree
     /// [`Queue::enqueue`].
     ///

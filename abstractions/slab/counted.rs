@@ -163,8 +163,7 @@ impl_has_work! { impl{T: Send + 'static} HasWork<Self> for Counted<T> { self.wor
 impl<T: Send + 'static> Release for Counted<T> {
     /// Step 4.
     fn release(this: Released<Self>) {
-        let shared = this.reaper.shared.clone();
-        if shared.queue.enqueue(this).is_err() {
+        if this.enqueue_on(|this| &this.reaper.shared.queue).is_err() {
             // Unreachable: the count is released once.
             kernel::warn_on!(true);
         }

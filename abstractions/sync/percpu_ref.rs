@@ -37,8 +37,7 @@
 //! impl Release for Session {
 //!     // Runs in any context, and must not sleep: passes the structure on to a worker, which may.
 //!     fn release(this: Released<Self>) {
-//!         let queue = this.queue.clone();
-//!         assert!(queue.enqueue(this).is_ok());
+//!         assert!(this.enqueue_on(|this| &this.queue).is_ok());
 //!     }
 //! }
 //!
@@ -51,12 +50,11 @@
 //! fn example(module: &unload::Handle) -> Result {
 //!     let queue = Builder::unbound().build(c"example", module)?;
 //!     let queue = Arc::new(queue, GFP_KERNEL)?;
-//!     let releases = queue.clone();
 //!     let session = Arc::pin_init(
 //!         try_pin_init!(Session {
 //!             refs <- PercpuRef::new(GFP_KERNEL),
 //!             work <- new_work!("Session::work"),
-//!             queue: releases,
+//!             queue: queue.clone(),
 //!         }),
 //!         GFP_KERNEL,
 //!     )?;
@@ -186,6 +184,10 @@ pub trait Release: HasPercpuRef {
     ///
     /// Context: any, hard irq included (not on PREEMPT_RT); an RCU read-side critical section.
     /// Must not sleep. `this` must be queued, unless there is another [`Arc`] of the structure.
+    ///
+    /// Once it is queued the structure may be dropped at any time, also before this has returned. So
+    /// whatever is cloned out of the structure, and dropped here, may be the last of its kind: its
+    /// destructor must not sleep. A queue in the structure needs no clone: see [`Released::enqueue_on`].
     fn release(this: Released<Self>);
 }
 

@@ -37,9 +37,6 @@ impl Release for Store {
         #[cfg(not(fixed))]
         drop::<Arc<Self>>(this); //~ ERROR E0308 expected `Arc<Store>`, found `Released<Store>`
         #[cfg(fixed)]
-        {
-            let queue = this.queue.clone();
-            assert!(queue.enqueue(this).is_ok());
-        }
+        assert!(this.enqueue_on(|this| &this.queue).is_ok());
     }
 }

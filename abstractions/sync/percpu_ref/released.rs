@@ -2,11 +2,14 @@
 
 //! What is left of a count after its last put.
 
-use crate::abstractions::sync::rcu::call_rcu::{
-    Callbacks,
-    RcuCallback,
-    RcuPointer,
-    Refused, //
+use crate::abstractions::{
+    sync::rcu::call_rcu::{
+        Callbacks,
+        RcuCallback,
+        RcuPointer,
+        Refused, //
+    },
+    workqueue::OwnedQueue, //
 };
 use core::{mem::ManuallyDrop, ops::Deref};
 use kernel::{
@@ -50,6 +53,45 @@ impl<T> Released<T> {
         callbacks
             .call(self.into_arc())
             .map_err(|refused| refused.map(Self::from))
+    }
+
+    /// Queues the structure on a queue that is found in the structure itself, as
+    /// [`OwnedQueue::enqueue`] does on one that is found elsewhere.
+    ///
+    /// No reference on the queue is needed for that. One that is cloned out of the structure may be the
+    /// last one when it is dropped: the worker may have dropped the structure by then, and to destroy a
+    /// queue sleeps.
+    ///
+    /// Wraps `queue_work_on()`. Context: any but NMI.
+    ///
+    /// # Errors
+    ///
+    /// Gives `self` back if its work item is queued already, through another [`Arc`].
+    #[inline]
+    pub fn enqueue_on<const ID: u64>(
+        self,
+        queue: impl FnOnce(&T) -> &OwnedQueue,
+    ) -> Result<(), Self>
+    where
+        T: WorkItem<ID, Pointer = Arc<T>> + HasWork<T, ID> + Send + Sync + 'static,
+    {
+        // A pointer, as the queue may go away before the call below has returned: a reference must
+        // not be used in a call that it does not outlive.
+        let queue = queue(&self).as_raw();
+        // SAFETY: `queue_work_on()` returns false only if the item is queued. It requires that the
+        // queue exists until it has put the item on it: the queue is in the structure, or kept by that,
+        // and the `Arc` keeps the structure until the worker receives it. What `queue_work_on()` does
+        // with the queue afterwards is in the RCU read-side critical section in which it has put the
+        // item there, and `destroy_workqueue()` frees a queue after a grace period.
+        unsafe {
+            self.__enqueue(|work| {
+                bindings::queue_work_on(
+                    bindings::wq_misc_consts_WORK_CPU_UNBOUND as kernel::ffi::c_int,
+                    queue,
+                    work,
+                )
+            })
+        }
     }
 
     #[inline]
