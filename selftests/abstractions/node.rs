@@ -3,7 +3,7 @@
 //! NUMA nodes, for the tests of slab caches.
 
 use core::ffi::{c_int, c_void};
-use kernel::{alloc::NumaNode, prelude::*};
+use kernel::alloc::NumaNode;
 
 // Defined in `node.c`.
 extern "C" {

@@ -29,6 +29,9 @@ mod exec;
 mod name_hash;
 mod node;
 mod percpu_ref;
+mod percpu_ref_released;
+mod percpu_ref_session;
+mod percpu_ref_switch;
 mod preempt;
 mod rcu_array;
 mod rcu_hash;
@@ -37,12 +40,16 @@ mod slab;
 mod slab_bulk;
 mod slab_counted;
 mod slab_rcu;
+mod slab_reaper;
 mod slab_scoped;
 mod slab_static;
+mod slab_static_memory;
 mod slab_typesafe;
 mod tracepoint;
 mod unload;
 mod workqueue;
+mod workqueue_cancel;
+mod workqueue_item;
 mod workqueue_scoped;
 
 use abstractions::{
@@ -79,10 +86,14 @@ static TOPICS: &[&[support::Test]] = &[
     slab_scoped::TESTS,
     slab_bulk::TESTS,
     slab_counted::TESTS,
+    slab_reaper::TESTS,
     slab_rcu::TESTS,
     slab_typesafe::TESTS,
     slab_static::TESTS,
+    slab_static_memory::TESTS,
     percpu_ref::TESTS,
+    percpu_ref_released::TESTS,
+    percpu_ref_switch::TESTS,
     any_cstring::TESTS,
     name_hash::TESTS,
     preempt::TESTS,
@@ -91,6 +102,7 @@ static TOPICS: &[&[support::Test]] = &[
     rcu_array::TESTS,
     rcu_hash::TESTS,
     workqueue::TESTS,
+    workqueue_cancel::TESTS,
     workqueue_scoped::TESTS,
     exec::TESTS,
     debugfs::TESTS,

@@ -30,11 +30,18 @@ use crate::{
         IRQ, //
     }, //
 };
-use core::{alloc::Layout, ptr};
+use core::{
+    alloc::Layout,
+    ptr, //
+};
 use kernel::{
     prelude::*,
     str::CString,
-    sync::{new_spinlock_irq, Arc, SpinLockIrq},
+    sync::{
+        new_spinlock_irq,
+        Arc,
+        SpinLockIrq, //
+    }, //
 };
 
 tests! { "slab_counted":
@@ -50,10 +57,7 @@ tests! { "slab_counted":
     destructor_drops_its_own_cache,
     ten_thousand_objects_from_both_cpus,
     last_drop_from_both_cpus,
-    many_caches_of_one_reaper,
     raw_round_trip_keeps_the_cache,
-    reaper_waits_for_the_last_object,
-    reaper_is_dropped_before_its_cache,
     memory_of_a_cache_of_its_own,
     sizes_and_alignments,
 }
@@ -61,7 +65,7 @@ tests! { "slab_counted":
 static DROPS: Counter = Counter::new();
 
 /// Drops `reaper` in a worker; returns who tells when that has returned, and the worker's queue.
-fn drop_reaper(reaper: Reaper) -> Result<(Arc<Counter>, OwnedQueue)> {
+pub(crate) fn drop_reaper(reaper: Reaper) -> Result<(Arc<Counter>, OwnedQueue)> {
     let queue = workqueue::Builder::unbound().build(c"kmemcg_test_drop", crate::handle()?)?;
     let done = Arc::new(Counter::new(), GFP_KERNEL)?;
     let tell = done.clone();
@@ -377,33 +381,6 @@ fn last_drop_from_both_cpus() -> Result {
     Ok(())
 }
 
-/// Some are alive, some are dying, some are gone; the flush takes those that can go.
-fn many_caches_of_one_reaper() -> Result {
-    DROPS.set(0);
-    let reaper = Reaper::new(c"kmemcg_test_reaper", crate::handle()?)?;
-    let mut caches = KVec::new();
-    let mut objects = KVec::new();
-    for i in 0..30 {
-        let name = CString::try_from_fmt(fmt!("kmemcg_test_many.{i}"))?;
-        let cache = CountedCache::<Bell>::new(&name, Options::new(), &reaper)?;
-        if i % 3 != 0 {
-            objects.push(cache.alloc(Bell(&DROPS), GFP_KERNEL)?, GFP_KERNEL)?;
-        }
-        if i % 3 != 1 {
-            drop(cache);
-        } else {
-            caches.push(cache, GFP_KERNEL)?;
-        }
-    }
-    reaper.flush();
-    check_eq!(objects.len(), 20);
-    drop(objects);
-    check_eq!(DROPS.get(), 20);
-    drop(caches);
-    reaper.wait();
-    Ok(())
-}
-
 /// While it is split, the reference is still held.
 fn raw_round_trip_keeps_the_cache() -> Result {
     DROPS.set(0);
@@ -419,21 +396,6 @@ fn raw_round_trip_keeps_the_cache() -> Result {
     check_eq!(object.0, 7);
     drop(object);
     check_eq!(DROPS.get(), 1);
-    check!(eventually(|| done.get() == 1));
-    drop(queue);
-    Ok(())
-}
-
-/// With a live cache, with a dead one that has an object, and no longer.
-fn reaper_waits_for_the_last_object() -> Result {
-    let reaper = Reaper::new(c"kmemcg_test_waits", crate::handle()?)?;
-    let cache = CountedCache::<u64>::new(c"kmemcg_test_waits", Options::new(), &reaper)?;
-    let object = cache.alloc(1, GFP_KERNEL)?;
-    let (done, queue) = drop_reaper(reaper)?;
-    check!(stays_false(|| done.get() == 1));
-    drop(cache);
-    check!(stays_false(|| done.get() == 1));
-    drop(object);
     check!(eventually(|| done.get() == 1));
     drop(queue);
     Ok(())
@@ -525,36 +487,4 @@ fn sizes_and_alignments() -> Result {
     one(&reaper, || 1u64)?;
     one(&reaper, || [1u8; 96])?;
     one(&reaper, || Over(1))
-}
-
-/// By the order of fields, say; and in an interrupt. The cache goes after it, then its object.
-fn reaper_is_dropped_before_its_cache() -> Result {
-    struct Owner {
-        _reaper: Reaper,
-        _cache: CountedCache<u64>,
-    }
-
-    // Nothing waits until a cache is gone: each has a name of its own.
-    for (in_interrupt, name) in [
-        (false, c"kmemcg_test_first1"),
-        (true, c"kmemcg_test_first2"),
-    ] {
-        let reaper = Reaper::new(name, crate::handle()?)?;
-        let options = Options::new().no_merge();
-        let cache = CountedCache::<u64>::new(name, options, &reaper)?;
-        let object = cache.alloc(1, GFP_KERNEL)?;
-        let owner = Owner {
-            _reaper: reaper,
-            _cache: cache,
-        };
-        if in_interrupt {
-            let owner = KBox::new(owner, GFP_KERNEL)?;
-            exec::run(IRQ, owner, drop).map_err(|(error, _)| error)?;
-        } else {
-            drop(owner);
-        }
-        check_eq!(*object, 1);
-        drop(object);
-    }
-    Ok(())
 }

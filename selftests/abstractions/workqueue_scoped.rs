@@ -313,7 +313,9 @@ fn queue_of_the_system_keeps_the_module() -> Result {
             let closed = eventually(|| handle.is_closed());
             let seen = RUNS.get();
             let ran = eventually(|| RUNS.get() > seen);
-            KEPT.set(usize::from(closed && ran && stays_false(|| ENDED.get() != 0)));
+            KEPT.set(usize::from(
+                closed && ran && stays_false(|| ENDED.get() != 0),
+            ));
             drop(work);
             STATE.set(RUNS.get());
         })?;
