@@ -92,6 +92,10 @@ use kernel::{
 /// destroyed later, by a worker of the system. If the items must have run, call [`drain`](Self::drain)
 /// before the drop. Context of the drop: may sleep in a task that is no worker; otherwise any but NMI.
 ///
+/// Nor are delayed items cancelled then: the worker of the system waits for their timers. So it is
+/// occupied, and the module kept, for as long as the longest delay. To end at once, cancel each
+/// [`DelayedItem`], or drop the [`ScopedWork`], before the queue is dropped.
+///
 /// A queue that is never dropped keeps its module for ever: `rmmod` waits.
 ///
 /// # Invariants

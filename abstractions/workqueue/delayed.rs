@@ -32,7 +32,8 @@ use kernel::{
 };
 
 impl OwnedQueue {
-    /// Queues a closure after `delay`.
+    /// Queues a closure after `delay`. The drop of the queue waits for that long, wherever it is, unless
+    /// the item is cancelled: see [`OwnedQueue`].
     ///
     /// Wraps `queue_delayed_work()`. Context: as `flags` allow.
     ///
