@@ -340,6 +340,15 @@ impl Source for Unheld {
     }
 }
 
+/// Steps 3 to 5 of the comment of the file: waits until those that have left a [`WaitGroup`] have left the
+/// code of the module. Context: may sleep.
+pub(super) fn wait_for_returns() {
+    rcu::synchronize_rcu();
+    rcu::rcu_barrier();
+    // SAFETY: The caller may sleep, which is all that `synchronize_rcu_tasks()` asks for.
+    unsafe { helpers::rust_kmemcg_synchronize_rcu_tasks() };
+}
+
 /// Returns whether `place` is in the memory of the module `M`, which is freed with it.
 pub(super) fn is_in_module<M: ModuleMetadata, T>(place: *const T) -> bool {
     // SAFETY: `within_module()` compares addresses with those of a module that is loaded, as the
@@ -406,10 +415,7 @@ impl Handle {
         might_sleep();
         self.0.close();
         self.0.wait();
-        rcu::synchronize_rcu();
-        rcu::rcu_barrier();
-        // SAFETY: The caller may sleep, which is all that `synchronize_rcu_tasks()` asks for.
-        unsafe { helpers::rust_kmemcg_synchronize_rcu_tasks() };
+        wait_for_returns();
     }
 
     /// Returns whether the [`Anchor`] is being dropped, or was. If not, it waits for an RCU read-side

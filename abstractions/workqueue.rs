@@ -302,11 +302,24 @@ impl Drop for OwnedQueue {
 
 /// A workqueue that is drained and destroyed by a worker of the system when it is dropped, wherever that
 /// is. Context of the drop: any but NMI.
-pub(crate) struct DetachedQueue(OwnedQueue);
+pub(crate) struct DetachedQueue {
+    queue: OwnedQueue,
+    is_detached: bool,
+}
 
 impl From<OwnedQueue> for DetachedQueue {
     fn from(queue: OwnedQueue) -> Self {
-        Self(queue)
+        Self {
+            queue,
+            is_detached: true,
+        }
+    }
+}
+
+impl DetachedQueue {
+    /// From here the drop is that of the [`OwnedQueue`].
+    pub(crate) fn attach(&mut self) {
+        self.is_detached = false;
     }
 }
 
@@ -315,13 +328,15 @@ impl Deref for DetachedQueue {
 
     #[inline]
     fn deref(&self) -> &OwnedQueue {
-        &self.0
+        &self.queue
     }
 }
 
 impl Drop for DetachedQueue {
     fn drop(&mut self) {
-        self.0.tear_down_later();
+        if self.is_detached {
+            self.queue.tear_down_later();
+        }
     }
 }
 

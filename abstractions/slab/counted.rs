@@ -275,8 +275,8 @@ impl<T: Send + 'static> Drop for CountedCache<T> {
 /// Destroys the caches of a module.
 ///
 /// Dropping it waits for nothing: its caches and their objects may go before or after it, in any
-/// order. As long as there is one of them, or the reaper, the module's anchor waits. Context of the
-/// drop: any but NMI.
+/// order. As long as there is one of them, or the reaper, the module's anchor waits; a module without an
+/// anchor calls [`wait`](Self::wait). Context of the drop: any but NMI.
 #[must_use = "no cache can be made after it was dropped"]
 pub struct Reaper(Arc<Shared>);
 
@@ -294,7 +294,7 @@ impl Reaper {
     /// # Errors
     ///
     /// `ENOMEM`. `ENODEV`: the module is being unloaded.
-    pub fn new(name: &CStr, module: &unload::Handle) -> Result<Self> {
+    pub fn new(name: &CStr, module: &impl unload::Source) -> Result<Self> {
         let queue = Builder::unbound().mem_reclaim().build(name, module)?;
         let shared = Shared {
             caches: WaitGroup::new()?,
@@ -314,12 +314,16 @@ impl Reaper {
     }
 
     /// Waits until all its caches are destroyed: for ever, if the caller has one of them, or an object
-    /// of one.
+    /// of one. Then destroys its workqueue; in a worker, leaves that to a worker of the system.
     ///
     /// Context: may sleep; not in a destructor of an object.
     pub fn wait(self) {
         might_sleep();
         self.0.caches.wait();
+        // A cache drops its reference before its member, so this is the last one.
+        if let Some(shared) = Arc::into_unique_or_drop(self.0) {
+            Pin::into_inner(shared).queue.attach();
+        }
     }
 }
 

@@ -73,6 +73,10 @@ use crate::abstractions::{
         rcu::slot::{
             read,
             RcuSlot, //
+        },
+        wait_group::{
+            Member,
+            WaitGroup, //
         }, //
     },
     unload, //
@@ -222,6 +226,8 @@ struct Counted {
     #[pin]
     work: Work<Counted>,
     claim: Claim,
+    /// What [`Registration::wait`] waits for. Dropped by the worker when the rest is gone.
+    member: Member,
     hold: unload::Hold,
 }
 
@@ -241,12 +247,12 @@ impl WorkItem for Counted {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
-        let hold = this.hold.clone();
+        let (member, hold) = (this.member.clone(), this.hold.clone());
         // Waits for a grace period.
         drop(this.claim.0.cache.take_if(&this));
         drop(this);
         // Nothing but the return to the workqueue follows.
-        drop(hold);
+        drop((member, hold));
     }
 }
 
@@ -255,11 +261,45 @@ impl WorkItem for Counted {
 /// Dropping it waits for nothing: the cache is destroyed when the last of its boxes is gone, too. One
 /// that is forgotten keeps the module. Context of the drop: any but NMI.
 ///
+/// # Examples
+///
+/// A module without an anchor waits for its cache by itself:
+///
+/// ```
+/// use kernel::{alloc::Box, prelude::*};
+/// use rust_kmemcg::abstractions::{slab::*, unload::Unheld};
+/// use rust_kmemcg::kmem_cache;
+///
+/// kmem_cache! {
+///     struct NumberCache {
+///         type: u64,
+///         name: c"example_number",
+///         options: Options::new(),
+///     }
+/// }
+///
+/// fn example() -> Result {
+///     // SAFETY: No value is forgotten, and `wait()` waits for the cache.
+///     let module = unsafe { Unheld::new() };
+///     let cache = Registration::<NumberCache>::new(&module)?;
+///     let number = Box::<_, NumberCache>::new(42, GFP_KERNEL);
+///     drop(number);
+///     cache.wait();
+///     Ok(())
+/// }
+/// # assert_eq!(example(), Ok(()));
+/// ```
+///
 /// # Invariants
 ///
 /// The guard's count is live until the drop.
 #[must_use = "nothing can be allocated after it was dropped"]
-pub struct Registration<C: StaticCache>(Guard<Counted>, PhantomData<fn() -> C>);
+pub struct Registration<C: StaticCache> {
+    guard: Guard<Counted>,
+    /// Has a member as long as there is the cache.
+    caches: WaitGroup,
+    _cache: PhantomData<fn() -> C>,
+}
 
 impl<C: StaticCache> Registration<C> {
     /// Makes the cache, with the name and the options of `C`. Context: may sleep.
@@ -268,8 +308,10 @@ impl<C: StaticCache> Registration<C> {
     ///
     /// Those of [`RawCache::new`]. `EBUSY`: there is one, or the last one was not destroyed yet: it has objects, or
     /// its worker has not run. `ENODEV`: the module is being unloaded.
-    pub fn new(module: &unload::Handle) -> Result<Self> {
+    pub fn new(module: &impl unload::Source) -> Result<Self> {
         might_sleep();
+        let caches = WaitGroup::new()?;
+        let member = caches.join();
         let counted = Arc::pin_init(
             try_pin_init!(Counted {
                 // The claim comes first: names are unique.
@@ -277,7 +319,8 @@ impl<C: StaticCache> Registration<C> {
                 cache: RawCache::for_type::<C::Object>(C::NAME, C::OPTIONS)?,
                 refs <- PercpuRef::new(GFP_KERNEL),
                 work <- new_work!("slab::Registration"),
-                hold: module.hold()?,
+                member,
+                hold: module.take_hold(unload::Abstraction::new())?,
             }),
             GFP_KERNEL,
         )?;
@@ -288,20 +331,37 @@ impl<C: StaticCache> Registration<C> {
             // Unreachable: the claim on the place is ours.
             kernel::warn_on!(true);
         }
-        Ok(Self(guard, PhantomData))
+        Ok(Self {
+            guard,
+            caches,
+            _cache: PhantomData,
+        })
     }
 
     /// Gives slabs without objects back. Context: may sleep.
     #[inline]
     pub fn shrink(&self) {
-        self.0.cache.shrink();
+        self.guard.cache.shrink();
+    }
+
+    /// Drops it, and waits until the cache is destroyed, and whoever did so has left the code of the
+    /// module: for ever, if the caller has one of its boxes. For a module without an
+    /// [`Anchor`](unload::Anchor), which waits for that itself.
+    ///
+    /// Context: may sleep; not in a worker of `system_long()`, or in a destructor of an object.
+    pub fn wait(self) {
+        might_sleep();
+        let caches = self.caches.clone();
+        drop(self);
+        caches.wait();
+        unload::wait_for_returns();
     }
 }
 
 impl<C: StaticCache> Drop for Registration<C> {
     /// The guard is put after it.
     fn drop(&mut self) {
-        self.0.refs.kill();
+        self.guard.refs.kill();
     }
 }
 

@@ -5,7 +5,8 @@
 use crate::{
     abstractions::{
         exec,
-        slab::*, //
+        slab::*,
+        unload::Unheld, //
     },
     slab_counted::drop_reaper,
     support::{
@@ -18,13 +19,15 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    str::CString, //
+    str::CString,
+    sync::rcu, //
 };
 
 tests! { "slab_counted":
     many_caches_of_one_reaper,
     reaper_waits_for_the_last_object,
     reaper_is_dropped_before_its_cache,
+    reaper_without_an_anchor,
 }
 
 static DROPS: Counter = Counter::new();
@@ -99,6 +102,26 @@ fn reaper_is_dropped_before_its_cache() -> Result {
         }
         check_eq!(*object, 1);
         drop(object);
+    }
+    Ok(())
+}
+
+/// It waits for its caches, which are destroyed when that returns: the name is free at once.
+fn reaper_without_an_anchor() -> Result {
+    // SAFETY: No value is forgotten. `wait()` waits for the caches and the queue, and the barrier for the
+    // callbacks of their counts.
+    let module = unsafe { Unheld::new() };
+    DROPS.set(0);
+    for i in 1..=5 {
+        let reaper = Reaper::new(c"kmemcg_test_unheld", &module)?;
+        let options = Options::new().no_merge();
+        let cache = CountedCache::new(c"kmemcg_test_unheld", options, &reaper)?;
+        let object = cache.alloc(Bell(&DROPS), GFP_KERNEL);
+        drop(cache);
+        drop(object);
+        reaper.wait();
+        rcu::rcu_barrier();
+        check_eq!(DROPS.get(), i);
     }
     Ok(())
 }

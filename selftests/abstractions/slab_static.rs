@@ -8,8 +8,10 @@ use crate::{
         slab::*,
         unload::{
             self,
-            Handle, //
-        }, //
+            Handle,
+            Unheld, //
+        },
+        workqueue::Builder, //
     },
     impl_has_kfree_rcu_head,
     kmem_cache,
@@ -52,6 +54,7 @@ tests! { "slab_static":
     no_registration_while_unloading,
     last_drop_in_every_context,
     unload_waits_for_a_box,
+    wait_without_an_anchor,
     boxes_are_initialised_in_place,
     failing_initialiser_gives_the_memory_back,
     freed_after_a_grace_period,
@@ -218,6 +221,33 @@ fn unload_waits_for_a_box() -> Result {
     check!(waits);
     check_eq!(is, 1);
     check!(eventually(|| STATE.get() == 1));
+    Ok(())
+}
+
+/// Until the last box is gone and the cache is destroyed: the place is free at once.
+fn wait_without_an_anchor() -> Result {
+    // SAFETY: No value is forgotten, and each registration is waited for; what has the last one is a
+    // work item of a queue that is drained here.
+    let module = unsafe { Unheld::new() };
+    for _ in 0..5 {
+        let cache = Registration::<Values>::new(&module)?;
+        drop(ValueBox::new(value(1), GFP_KERNEL)?);
+        cache.wait();
+    }
+    let queue = Builder::unbound().build(c"kmemcg_test_wait", crate::handle()?)?;
+    let cache = Registration::<Values>::new(&module)?;
+    let last = ValueBox::new(value(2), GFP_KERNEL);
+    let done = Arc::new(Counter::new(), GFP_KERNEL)?;
+    let tell = done.clone();
+    queue.try_spawn(GFP_KERNEL, move || {
+        cache.wait();
+        tell.set(1);
+    })?;
+    let waits = stays_false(|| done.get() != 0);
+    let is_there = last.is_ok();
+    drop(last);
+    check!(waits && is_there);
+    check!(eventually(|| done.get() == 1));
     Ok(())
 }
 
