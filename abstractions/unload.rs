@@ -144,7 +144,7 @@ impl Abstraction {
 
 /// A value that holds can be had from: a [`Handle`], as long as the module is not being unloaded; or
 /// a value that owns one itself, such as an [`OwnedQueue`](super::workqueue::OwnedQueue), always. An
-/// [`Unheld`] stands for none.
+/// [`Unheld`] stands for none, and lists what else waits then.
 ///
 /// Only the types of this crate implement it, and call its method.
 pub trait Source {
@@ -321,11 +321,32 @@ impl Unheld {
     ///
     /// # Safety
     ///
-    /// Every value that is made with this is dropped before the memory of the module is freed: none is
-    /// forgotten (`mem::forget`, a static, a cycle of `Arc`s). Something waits for the task that drops
-    /// it, and, where its documentation says that the drop does not wait for everything (a
-    /// [`percpu_ref`](super::sync::percpu_ref) that is not released, an
-    /// [`RcuArc`](super::sync::rcu::call_rcu::RcuArc), a queue that a worker drops), for that, too.
+    /// Before the memory of the module is freed, every value that is made with this is dropped: none is
+    /// forgotten (`mem::forget`, a static, a cycle of `Arc`s). Something waits for the task or interrupt
+    /// that drops it. So it does for what is left to do after the drop, as a hold would until then:
+    ///
+    /// | what takes the hold | who calls the module's code until when | what waits |
+    /// |---|---|---|
+    /// | [`Builder::build`] | workers, until the queue is destroyed | the drop, in a task that is no worker; after any other one nothing does |
+    /// | [`SystemQueue::new`] | workers, until the [`ScopedWork`] on it is gone | the drop of the work, not in its own closure |
+    /// | [`PercpuRef::start`] | the last put, and the kill, until the release callback has returned | a kill, then the last put, then `rcu_barrier()` |
+    /// | [`RcuArc`], when it is made | RCU, until its callback has returned | `rcu_barrier()` after the drop |
+    /// | [`Registration::new`] of a static cache | workers, until the cache is destroyed | [`Registration::wait`], not the drop |
+    /// | [`Reaper::new`] | workers, until its caches and its queue are destroyed | [`Reaper::wait`], in a task that is no worker, not the drop; then `rcu_barrier()` |
+    /// | any other value | whoever calls it back, until it is dropped | the drop, not in a call of its own |
+    ///
+    /// A value that takes its hold from another value, as a count does that is started with a queue, needs
+    /// the same.
+    ///
+    /// [`Builder::build`]: super::workqueue::Builder::build
+    /// [`SystemQueue::new`]: super::workqueue::SystemQueue::new
+    /// [`ScopedWork`]: super::workqueue::ScopedWork
+    /// [`PercpuRef::start`]: super::sync::percpu_ref::PercpuRef::start
+    /// [`RcuArc`]: super::sync::rcu::call_rcu::RcuArc
+    /// [`Registration::new`]: super::slab::Registration::new
+    /// [`Registration::wait`]: super::slab::Registration::wait
+    /// [`Reaper::new`]: super::slab::Reaper::new
+    /// [`Reaper::wait`]: super::slab::Reaper::wait
     pub const unsafe fn new() -> Self {
         // INVARIANT: The caller guarantees it.
         Self(())
@@ -357,6 +378,18 @@ pub(super) fn is_in_module<M: ModuleMetadata, T>(place: *const T) -> bool {
 }
 
 /// Gives holds to the types of this crate, as long as the [`Anchor`] or [`scope`] that it came from exists.
+///
+/// # Which module it is of
+///
+/// A hold keeps the module whose anchor it is of, and not that of the closure or callback it is taken for.
+/// These are the same here: each module compiles its own copy of these files, so a handle of another module
+/// is of another type, and only code of this module can name this one.
+///
+/// That ends where modules share one copy, as a crate `abstractions` of the kernel tree would be. There one
+/// module can give its handle to another, whose callbacks then outlive its code. Such a crate has to tie
+/// a handle to its module: `Handle<M: ModuleMetadata>`, and each type that takes a hold checks that the
+/// function which it passes to C is in the memory of `M`, as [`Anchor::new`] does for itself; and it needs a
+/// reference on its own module, for the code of its own that runs on behalf of `M`.
 #[derive(Clone)]
 pub struct Handle(WaitGroup);
 
