@@ -49,8 +49,8 @@ pub const MAX_PATH: usize = 1024;
 ///
 /// # Invariants
 ///
-/// As long as there is a reference to it, the cgroup is not freed; nor are its parents, as each cgroup
-/// holds a reference on its own parent.
+/// As long as there is a reference to it, the cgroup is not freed; nor are its parents, as each
+/// cgroup holds a reference on its own parent.
 #[repr(transparent)]
 pub struct Cgroup(Opaque<bindings::cgroup>);
 
@@ -60,8 +60,8 @@ unsafe impl Send for Cgroup {}
 unsafe impl Sync for Cgroup {}
 
 impl Cgroup {
-    /// All cgroups of the unified hierarchy that are online, parents before their children, the root
-    /// first. Those that are made meanwhile may be among them.
+    /// All cgroups of the unified hierarchy that are online, parents before their children, the
+    /// root first. Those that are made meanwhile may be among them.
     ///
     /// Wraps `css_next_descendant_pre()`. Context: any.
     pub fn all() -> All {
@@ -142,8 +142,8 @@ impl Cgroup {
         if buffer.is_empty() {
             return Err(EINVAL);
         }
-        // SAFETY: Alive, by the type invariants. `cgroup_path()` writes no more bytes than the buffer
-        // has, and at least one: it is not empty.
+        // SAFETY: Alive, by the type invariants. `cgroup_path()` writes no more bytes than the
+        // buffer has, and at least one: it is not empty.
         let length = unsafe {
             helpers::rust_kmemcg_cgroup_path(
                 self.as_ptr(),
@@ -155,9 +155,9 @@ impl Cgroup {
         CStr::from_bytes_until_nul(buffer).map_err(|_| EINVAL)
     }
 
-    /// The memory cgroup that its memory is charged to: its own, or that of the nearest parent which
-    /// has one and is online. `None` if nothing is charged, or if the memory controller is not in the
-    /// unified hierarchy.
+    /// The memory cgroup that its memory is charged to: its own, or that of the nearest parent
+    /// which has one and is online. `None` if nothing is charged, or if the memory controller is
+    /// not in the unified hierarchy.
     ///
     /// Wraps `cgroup_get_e_css()`. Context: any.
     pub fn memcg(&self) -> Option<Memcg> {
@@ -183,7 +183,8 @@ pub struct CgroupRef(NonNull<Cgroup>);
 
 // SAFETY: `cgroup_put()` may be called on any CPU, in any context.
 unsafe impl Send for CgroupRef {}
-// SAFETY: `&CgroupRef` gives out a `&Cgroup`, which is `Sync`, and more references, which are `Send`.
+// SAFETY: `&CgroupRef` gives out a `&Cgroup`, which is `Sync`, and more references, which are
+// `Send`.
 unsafe impl Sync for CgroupRef {}
 
 impl Deref for CgroupRef {
@@ -254,8 +255,8 @@ impl Memcg {
     /// [`account`](super::slab::Options::account), or by `GFP_KERNEL_ACCOUNT`) are charged to this
     /// memory cgroup, and not to that of the current task.
     ///
-    /// In an interrupt on PREEMPT_RT it only calls `f`, and nothing is charged: softirqs preempt each
-    /// other there, and the memory cgroup of all interrupts of a CPU is in one variable.
+    /// In an interrupt on PREEMPT_RT it only calls `f`, and nothing is charged: softirqs preempt
+    /// each other there, and the memory cgroup of all interrupts of a CPU is in one variable.
     ///
     /// Wraps `set_active_memcg()`. Context: any but NMI.
     pub fn charge<R>(&self, f: impl FnOnce() -> R) -> R {
@@ -265,8 +266,9 @@ impl Memcg {
                 return f();
             }
             let memcg = self.0.as_ptr();
-            // SAFETY: `self` keeps it alive until it is replaced below. In between, only code on top of
-            // this stack sees the variable: `f`, and interrupts, which restore it before they return.
+            // SAFETY: `self` keeps it alive until it is replaced below. In between, only code on
+            // top of this stack sees the variable: `f`, and interrupts, which restore it before
+            // they return.
             let outer = unsafe { helpers::rust_kmemcg_set_active_memcg(memcg) };
             let result = f();
             // SAFETY: Null, or the memory cgroup of a `charge()` further down this stack, which
@@ -278,14 +280,14 @@ impl Memcg {
         f()
     }
 
-    /// Returns whether the caller is in the `f` of a [`charge`](Self::charge) to this memory cgroup: in
-    /// the innermost, if there are several. Context: any but NMI.
+    /// Returns whether the caller is in the `f` of a [`charge`](Self::charge) to this memory
+    /// cgroup: in the innermost, if there are several. Context: any but NMI.
     #[inline]
     pub fn is_charged(&self) -> bool {
         #[cfg(CONFIG_MEMCG)]
         {
-            // SAFETY: Compares the pointer with what `set_active_memcg()` has stored for this task, or
-            // for the interrupts of this CPU.
+            // SAFETY: Compares the pointer with what `set_active_memcg()` has stored for this task,
+            // or for the interrupts of this CPU.
             unsafe { helpers::rust_kmemcg_memcg_is_active(self.0.as_ptr()) }
         }
         #[cfg(not(CONFIG_MEMCG))]
@@ -306,8 +308,8 @@ impl Drop for Memcg {
 /// Context of all three: with locks of the cgroup core held, among them a spinlock with interrupts
 /// disabled. So they must not sleep, and must not call anything that makes or removes a cgroup.
 pub trait Watch: Send + Sync + 'static {
-    /// A cgroup was made. [`Cgroup::all`] may have returned it before. Its [`rmdir`](Self::rmdir) will
-    /// be reported, too, unless the watcher is stopped before.
+    /// A cgroup was made. [`Cgroup::all`] may have returned it before. Its [`rmdir`](Self::rmdir)
+    /// will be reported, too, unless the watcher is stopped before.
     fn mkdir(this: ArcBorrow<'_, Self>, cgroup: &Cgroup, path: &CStr);
 
     /// A cgroup was removed: it is offline.
@@ -320,11 +322,12 @@ pub trait Watch: Send + Sync + 'static {
 
 /// Calls a [`Watch`] for the cgroups of the unified hierarchy that are made and removed.
 ///
-/// Dropping it waits for callbacks that are running. Context of the drop: may sleep. A watcher that is
-/// never dropped keeps its module for ever: `rmmod` waits.
+/// Dropping it waits for callbacks that are running. Context of the drop: may sleep. A watcher that
+/// is never dropped keeps its module for ever: `rmmod` waits.
 #[must_use = "dropping it ends the watch, and waits"]
 pub struct Watcher<T: Watch> {
-    /// Dropped before the other fields, which they use; in the opposite order of their registration.
+    /// Dropped before the other fields, which they use; in the opposite order of their
+    /// registration.
     _probes: [Probe; 3],
     watch: Arc<T>,
     _hold: unload::Hold,
@@ -407,8 +410,8 @@ unsafe extern "C" fn mkdir<T: Watch>(
     cgroup: *mut bindings::cgroup,
     path: *const c_char,
 ) {
-    // SAFETY: The caller is the tracepoint `cgroup_mkdir`, which passes the `data` of its probe, and a
-    // cgroup that is not freed during the call.
+    // SAFETY: The caller is the tracepoint `cgroup_mkdir`, which passes the `data` of its probe,
+    // and a cgroup that is not freed during the call.
     if let Some((watch, cgroup)) = unsafe { subject::<T>(data, cgroup) } {
         // SAFETY: The tracepoint passes a C string, which is valid during the call.
         T::mkdir(watch, cgroup, unsafe { CStr::from_char_ptr(path) });
@@ -423,8 +426,8 @@ unsafe extern "C" fn rmdir<T: Watch>(
     cgroup: *mut bindings::cgroup,
     _path: *const c_char,
 ) {
-    // SAFETY: The caller is the tracepoint `cgroup_rmdir`, which passes the `data` of its probe, and a
-    // cgroup that is not freed during the call.
+    // SAFETY: The caller is the tracepoint `cgroup_rmdir`, which passes the `data` of its probe,
+    // and a cgroup that is not freed during the call.
     if let Some((watch, cgroup)) = unsafe { subject::<T>(data, cgroup) } {
         T::rmdir(watch, cgroup);
     }
@@ -438,8 +441,8 @@ unsafe extern "C" fn release<T: Watch>(
     cgroup: *mut bindings::cgroup,
     _path: *const c_char,
 ) {
-    // SAFETY: The caller is the tracepoint `cgroup_release`, which passes the `data` of its probe, and
-    // a cgroup that is freed after a grace period which begins later.
+    // SAFETY: The caller is the tracepoint `cgroup_release`, which passes the `data` of its probe,
+    // and a cgroup that is freed after a grace period which begins later.
     if let Some((watch, cgroup)) = unsafe { subject::<T>(data, cgroup) } {
         T::release(watch, cgroup);
     }

@@ -5,8 +5,8 @@
 //! The in-tree abstraction leaves `owner` of the file operations null: a file that is still open
 //! when its module is unloaded makes debugfs follow a pointer into memory that is gone (its
 //! `release` is looked up when the file is closed). Here the operations belong to the module, so
-//! an open file keeps it loaded and `rmmod` fails with `EBUSY`. Reads see one snapshot, however large and
-//! in however many pieces it is read (`seq_file`); each `write()` is one command.
+//! an open file keeps it loaded and `rmmod` fails with `EBUSY`. Reads see one snapshot, however
+//! large and in however many pieces it is read (`seq_file`); each `write()` is one command.
 //!
 //! # Examples
 //!
@@ -86,9 +86,9 @@ struct Node<T: Send + Sync + 'static> {
 
 /// A folder at the top of debugfs, with its files.
 ///
-/// Dropping it removes them and waits until no call of [`File::show`] or [`File::store`] is running;
-/// in such a call, which cannot wait for itself, it leaves both to a worker. Context of the drop: may
-/// sleep. A folder that is forgotten keeps its module for ever: `rmmod` waits.
+/// Dropping it removes them and waits until no call of [`File::show`] or [`File::store`] is
+/// running; in such a call, which cannot wait for itself, it leaves both to a worker. Context of
+/// the drop: may sleep. A folder that is forgotten keeps its module for ever: `rmmod` waits.
 ///
 /// # Invariants
 ///
@@ -132,8 +132,9 @@ impl<T: Send + Sync + 'static> WorkItem for Inner<T> {
 #[pinned_drop]
 impl<T: Send + Sync + 'static> PinnedDrop for Inner<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: From `debugfs_create_dir()`, by the type invariants, and is not used again. When it
-        // returns, no file operation is running; a file that is still open leads to debugfs only.
+        // SAFETY: From `debugfs_create_dir()`, by the type invariants, and is not used again. When
+        // it returns, no file operation is running; a file that is still open leads to debugfs
+        // only.
         unsafe { bindings::debugfs_remove(self.dentry) };
     }
 }

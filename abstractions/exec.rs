@@ -37,8 +37,8 @@ use kernel::{
     },
 };
 
-/// Calls `f` with `value` in `context`, and returns when it has returned. Context of the caller: may
-/// sleep.
+/// Calls `f` with `value` in `context`, and returns when it has returned. Context of the caller:
+/// may sleep.
 ///
 /// # Errors
 ///
@@ -57,8 +57,8 @@ where
         }
         Context::SoftIrq => run_in_timer::<RelativeSoftMode<Monotonic>, T, F>(value, f),
         Context::HardIrq if cfg!(CONFIG_PREEMPT_RT) => Err((EOPNOTSUPP, value)),
-        // Not the hard mode: such a timer also runs in a hard interrupt on PREEMPT_RT, so it must not
-        // take a lock that sleeps there, and lockdep reports that on every kernel.
+        // Not the hard mode: such a timer also runs in a hard interrupt on PREEMPT_RT, so it must
+        // not take a lock that sleeps there, and lockdep reports that on every kernel.
         Context::HardIrq => run_in_timer::<RelativeMode<Monotonic>, T, F>(value, f),
         Context::Nmi => Err((EOPNOTSUPP, value)),
     }

@@ -2,9 +2,10 @@
 
 //! Allocation of small numbers.
 //!
-//! The in-tree `IdPool` is one bitmap: it copies all of it to grow, with the lock of its user held, and finds a free
-//! number by a search from the start. An IDA is a tree of small bitmaps, with a lock of its own: it takes the time of the
-//! height of the tree, and a bitmap without a number in use is freed.
+//! The in-tree `IdPool` is one bitmap: it copies all of it to grow, with the lock of its user held,
+//! and finds a free number by a search from the start. An IDA is a tree of small bitmaps, with a
+//! lock of its own: it takes the time of the height of the tree, and a bitmap without a number in
+//! use is freed.
 //!
 //! # Examples
 //!

@@ -2,8 +2,8 @@
 
 //! Hashes of names, by a function with a secret key.
 //!
-//! It is SipHash, so that whoever chooses the names, and does not know the key, cannot make more of them collide
-//! than chance does.
+//! It is SipHash, so that whoever chooses the names, and does not know the key, cannot make more of
+//! them collide than chance does.
 //!
 //! # Examples
 //!

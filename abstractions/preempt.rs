@@ -9,8 +9,8 @@
 //!
 //! The region is a closure. A guard for the caller to drop could be forgotten instead: preemption
 //! would stay disabled, and with enough forgotten guards the count of them would overflow into that
-//! of the softirqs; and a reference on a forgotten guard would pass for a read-side critical section
-//! that never ends.
+//! of the softirqs; and a reference on a forgotten guard would pass for a read-side critical
+//! section that never ends.
 //!
 //! The closure must not sleep, and no type says so. If it sleeps, the scheduler reports "scheduling
 //! while atomic" (on every kernel that counts; on the others `CONFIG_DEBUG_ATOMIC_SLEEP` does), and
@@ -51,8 +51,8 @@ pub fn with<R>(f: impl FnOnce(&Guard) -> R) -> R {
 
 /// As [`with`], for a search. Context: any; `f` must not sleep.
 ///
-/// Preemption is enabled on each of the two ways out, so that the caller's test of the result costs nothing: `f` has tested
-/// it.
+/// Preemption is enabled on each of the two ways out, so that the caller's test of the result costs
+/// nothing: `f` has tested it.
 #[inline(always)]
 pub fn find<R>(f: impl FnOnce(&Guard) -> Option<R>) -> Option<R> {
     let guard = disable();
@@ -62,7 +62,8 @@ pub fn find<R>(f: impl FnOnce(&Guard) -> Option<R>) -> Option<R> {
             Some(found)
         }
         None => {
-            // No instruction, but without it the compiler makes one of the two ways, and tests the result behind it.
+            // No instruction, but without it the compiler makes one of the two ways, and tests the
+            // result behind it.
             core::hint::black_box(());
             drop(guard);
             None
@@ -73,8 +74,8 @@ pub fn find<R>(f: impl FnOnce(&Guard) -> Option<R>) -> Option<R> {
 /// Disables preemption, for callers that do not give the guard away.
 #[inline(always)]
 pub(super) fn disable() -> Guard {
-    // SAFETY: `preempt_disable()` may be called in any context. It is undone in this task, by the drop
-    // of the guard, which is not `Send`.
+    // SAFETY: `preempt_disable()` may be called in any context. It is undone in this task, by the
+    // drop of the guard, which is not `Send`.
     unsafe { helpers::rust_kmemcg_preempt_disable() };
     // INVARIANT: That was the call.
     Guard(NotThreadSafe)

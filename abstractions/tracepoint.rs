@@ -117,14 +117,14 @@ impl Probe {
     /// - `function` is an `extern "C"` function whose arguments are `data` and all those of the
     ///   tracepoint (`TP_PROTO()`), in number and in type: with `CONFIG_CFI` a call through another
     ///   type traps.
-    /// - It may be called with them in every context that the tracepoint fires in, until the probe is
-    ///   dropped.
+    /// - It may be called with them in every context that the tracepoint fires in, until the probe
+    ///   is dropped.
     /// - The probe is dropped, not forgotten, before the code of `function` is freed.
     pub unsafe fn new(name: &CStr, function: *mut c_void, data: *mut c_void) -> Result<Self> {
         might_sleep();
         let tracepoint = find(name)?;
-        // SAFETY: The tracepoint is one of the kernel itself, which is not freed; the caller guarantees
-        // that `function` can be called by it.
+        // SAFETY: The tracepoint is one of the kernel itself, which is not freed; the caller
+        // guarantees that `function` can be called by it.
         to_result(unsafe {
             helpers::rust_kmemcg_tracepoint_probe_register_may_exist(
                 tracepoint.as_ptr(),
@@ -144,8 +144,8 @@ impl Probe {
 impl Drop for Probe {
     fn drop(&mut self) {
         might_sleep();
-        // SAFETY: Registered, by the type invariants. If it has no memory for the new list of probes, it
-        // replaces the function by one that does nothing.
+        // SAFETY: Registered, by the type invariants. If it has no memory for the new list of
+        // probes, it replaces the function by one that does nothing.
         unsafe {
             bindings::tracepoint_probe_unregister(
                 self.tracepoint.as_ptr(),
@@ -193,12 +193,12 @@ unsafe impl Argument for &CStr {
     }
 }
 
-/// Defines a function for each of the trace events in a list. The events are this module's own, from
-/// `include/rust_kmemcg_events.h`; in front of them are their arguments, with the lifetime `'a` where one is
-/// borrowed.
+/// Defines a function for each of the trace events in a list. The events are this module's own,
+/// from `include/rust_kmemcg_events.h`; in front of them are their arguments, with the lifetime
+/// `'a` where one is borrowed.
 ///
-/// A function gets a closure that returns the arguments, and calls it only while the event is enabled, which
-/// costs no more than a static branch to find out.
+/// A function gets a closure that returns the arguments, and calls it only while the event is
+/// enabled, which costs no more than a static branch to find out.
 ///
 /// Not [`declare_trace!`](kernel::tracepoint::declare_trace): the events that it knows are those in
 /// [`kernel::bindings`], and it evaluates the arguments in any case.
@@ -230,8 +230,8 @@ macro_rules! trace_events {
                     let ($($argument,)*) = arguments();
                     // SAFETY: A helper of this prefix is the entry point of an event in
                     // `include/rust_kmemcg_events.h`, which guarantees that it may be called in any
-                    // context and requires of its arguments only that a name is a C string. So is each
-                    // pointer that `Argument` returns, and it is valid during the call.
+                    // context and requires of its arguments only that a name is a C string. So is
+                    // each pointer that `Argument` returns, and it is valid during the call.
                     unsafe {
                         helpers::[<rust_kmemcg_trace_ $event>]($(Argument::as_raw(&$argument)),*)
                     }

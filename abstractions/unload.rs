@@ -6,17 +6,17 @@
 //! that it would have waited for is then called after it was freed. So in this crate the module
 //! never depends on the wait in a drop: a value that has its code called by others (a workqueue, a
 //! folder of debugfs, a count that is not released yet) owns a hold for as long as that can happen,
-//! and the module's [`Anchor`] waits for all holds. If such a value was forgotten, `rmmod` waits for
-//! ever; it does not free code that may still run.
+//! and the module's [`Anchor`] waits for all holds. If such a value was forgotten, `rmmod` waits
+//! for ever; it does not free code that may still run.
 //!
-//! The anchor itself cannot be forgotten: [`anchored_module!`](crate::anchored_module!) puts it into
-//! the structure that `module!` keeps and drops, as the last field, and safe code cannot make
+//! The anchor itself cannot be forgotten: [`anchored_module!`](crate::anchored_module!) puts it
+//! into the structure that `module!` keeps and drops, as the last field, and safe code cannot make
 //! another one. Its drop
 //!
 //! 1. closes: from here no [`Handle`] gives a hold, and no RCU callback is queued;
 //! 2. waits until there is no hold;
-//! 3. waits for RCU readers (`synchronize_rcu()`): release callbacks that dropped the last hold, and
-//!    callers that found the anchor open and were about to queue a callback;
+//! 3. waits for RCU readers (`synchronize_rcu()`): release callbacks that dropped the last hold,
+//!    and callers that found the anchor open and were about to queue a callback;
 //! 4. waits for all callbacks that were queued (`rcu_barrier()`);
 //! 5. waits until every task that is runnable has slept or returned to user space once
 //!    (`synchronize_rcu_tasks()`).
@@ -24,9 +24,9 @@
 //! # What happens after the last hold was dropped
 //!
 //! The function that drops it is code of the module, so a few instructions of the module are left:
-//! those that return to the kernel. The task can be preempted there. Step 5 waits for it, as long as
-//! it does not sleep on its way: a task that sleeps voluntarily is one that `synchronize_rcu_tasks()`
-//! considers done.
+//! those that return to the kernel. The task can be preempted there. Step 5 waits for it, as long
+//! as it does not sleep on its way: a task that sleeps voluntarily is one that
+//! `synchronize_rcu_tasks()` considers done.
 //!
 //! Hence no code outside of `abstractions/` can own a hold. Each is inside a type that drops it as
 //! its last act: a field that is dropped last, or the last statement of a callback. A task that can
@@ -34,34 +34,34 @@
 //! item of an [`OwnedQueue`](super::workqueue::OwnedQueue), which has a hold of its own; a file
 //! operation, which has a reference on the module; the exit function of the module.
 //!
-//! On a kernel that preempts, step 5 needs `CONFIG_TASKS_RCU`, which tracing, kprobes and BPF select.
-//! Without it the return path is as unprotected as that of a C module that calls `complete()` for its
-//! exit function. On a kernel that preempts nobody, step 5 is a wait until every processor has
-//! switched to another task: `synchronize_rcu()`, or `stop_machine()` where `CONFIG_PREEMPT_COUNT` lets
-//! RCU pass over a task that was merely interrupted.
+//! On a kernel that preempts, step 5 needs `CONFIG_TASKS_RCU`, which tracing, kprobes and BPF
+//! select. Without it the return path is as unprotected as that of a C module that calls
+//! `complete()` for its exit function. On a kernel that preempts nobody, step 5 is a wait until
+//! every processor has switched to another task: `synchronize_rcu()`, or `stop_machine()` where
+//! `CONFIG_PREEMPT_COUNT` lets RCU pass over a task that was merely interrupted.
 //!
 //! # What the anchor does not wait for
 //!
-//! Code that runs without a hold. The `kernel` crate can be asked, in safe code, to call a closure of
-//! the module later, and holds nothing: `workqueue::system().try_spawn(…)`. No type of this crate is
-//! involved, so none can help; and if such a closure drops a value of this crate, a queue or the last
-//! guard of a count, that wakes the anchor like any other drop, although the closure goes on.
-//! [`Handle::try_spawn`] is the same with a hold.
+//! Code that runs without a hold. The `kernel` crate can be asked, in safe code, to call a closure
+//! of the module later, and holds nothing: `workqueue::system().try_spawn(…)`. No type of this
+//! crate is involved, so none can help; and if such a closure drops a value of this crate, a queue
+//! or the last guard of a count, that wakes the anchor like any other drop, although the closure
+//! goes on. [`Handle::try_spawn`] is the same with a hold.
 //!
 //! # Modules without an anchor
 //!
-//! A type whose value is safe to forget asks for a [`Source`], which the [`Handle`] of an anchor is. A
-//! module that has no anchor, as most in the tree, uses the same types with an [`Unheld`], and guarantees
-//! in an `unsafe` block what the hold would: that it forgets no value. RCU callbacks that are queued one by
-//! one ([`Callbacks`](super::sync::rcu::call_rcu::Callbacks)) and [`Handle::try_spawn`] have no value that could be
-//! dropped; they need the handle itself.
+//! A type whose value is safe to forget asks for a [`Source`], which the [`Handle`] of an anchor
+//! is. A module that has no anchor, as most in the tree, uses the same types with an [`Unheld`],
+//! and guarantees in an `unsafe` block what the hold would: that it forgets no value. RCU callbacks
+//! that are queued one by one ([`Callbacks`](super::sync::rcu::call_rcu::Callbacks)) and
+//! [`Handle::try_spawn`] have no value that could be dropped; they need the handle itself.
 //!
 //! # Why not `try_module_get()`
 //!
 //! A reference on the module makes `rmmod` fail. A queue that the module made for itself would be
-//! dropped by the exit function only, which does not run as long as there is a reference: the module
-//! could never be unloaded. A hold makes the exit function wait instead. For code that somebody else
-//! asked for, such as a file that is open, the reference is right, and used.
+//! dropped by the exit function only, which does not run as long as there is a reference: the
+//! module could never be unloaded. A hold makes the exit function wait instead. For code that
+//! somebody else asked for, such as a file that is open, the reference is right, and used.
 //!
 //! # Examples
 //!
@@ -118,7 +118,8 @@ use kernel::{
     ModuleMetadata, //
 };
 
-/// What other code can neither name nor make, although it stands in the signature of a public trait.
+/// What other code can neither name nor make, although it stands in the signature of a public
+/// trait.
 mod private {
     /// Keeps the code of the module until it is dropped. A clone is one more.
     ///
@@ -142,9 +143,9 @@ impl Abstraction {
     }
 }
 
-/// A value that holds can be had from: a [`Handle`], as long as the module is not being unloaded; or
-/// a value that owns one itself, such as an [`OwnedQueue`](super::workqueue::OwnedQueue), always. An
-/// [`Unheld`] stands for none, and lists what else waits then.
+/// A value that holds can be had from: a [`Handle`], as long as the module is not being unloaded;
+/// or a value that owns one itself, such as an [`OwnedQueue`](super::workqueue::OwnedQueue),
+/// always. An [`Unheld`] stands for none, and lists what else waits then.
 ///
 /// Only the types of this crate implement it, and call its method.
 pub trait Source {
@@ -164,8 +165,8 @@ pub trait Module: Sized + Send + Sync {
 /// As [`module!`](kernel::prelude::module!), for a type that implements [`Module`]; `type` comes
 /// first.
 ///
-/// The kernel's module is a structure of that type and, behind it, the [`Anchor`]. [`ModuleMetadata`]
-/// is implemented for both.
+/// The kernel's module is a structure of that type and, behind it, the [`Anchor`].
+/// [`ModuleMetadata`] is implemented for both.
 #[macro_export]
 macro_rules! anchored_module {
     (type: $type:ty, $($info:tt)*) => {
@@ -301,8 +302,8 @@ pub fn scope(f: impl FnOnce(&Handle) -> Result) -> Result {
 /// use rust_kmemcg::abstractions::{unload::Unheld, workqueue::*};
 ///
 /// fn example() -> Result {
-///     // SAFETY: The queue is dropped here, which waits for its items, and no item has a reference on
-///     // it.
+///     // SAFETY: The queue is dropped here, which waits for its items, and no item has a
+///     // reference on it.
 ///     let module = unsafe { Unheld::new() };
 ///     let queue = Builder::unbound().build(c"example_unheld", &module)?;
 ///     queue.try_spawn(GFP_KERNEL, || pr_info!("in a worker\n"))?;
@@ -321,22 +322,29 @@ impl Unheld {
     ///
     /// # Safety
     ///
-    /// Before the memory of the module is freed, every value that is made with this is dropped: none is
-    /// forgotten (`mem::forget`, a static, a cycle of `Arc`s). Something waits for the task or interrupt
-    /// that drops it. So it does for what is left to do after the drop, as a hold would until then:
+    /// Before the memory of the module is freed, every value that is made with this is dropped:
+    /// none is forgotten (`mem::forget`, a static, a cycle of `Arc`s). Something waits for the task
+    /// or interrupt that drops it. So it does for what is left to do after the drop, as a hold
+    /// would until then:
     ///
-    /// | what takes the hold | who calls the module's code until when | what waits |
-    /// |---|---|---|
-    /// | [`Builder::build`] | workers, until the queue is destroyed | the drop, in a task that is no worker; after any other one nothing does |
-    /// | [`SystemQueue::new`] | workers, until the [`ScopedWork`] on it is gone | the drop of the work, not in its own closure |
-    /// | [`PercpuRef::start`] | the last put, and the kill, until the release callback has returned | a kill, then the last put, then `rcu_barrier()` |
-    /// | [`RcuArc`], when it is made | RCU, until its callback has returned | `rcu_barrier()` after the drop |
-    /// | [`Registration::new`] of a static cache | workers, until the cache is destroyed | [`Registration::wait`], not the drop |
-    /// | [`Reaper::new`] | workers, until its caches and its queue are destroyed | [`Reaper::wait`], in a task that is no worker, not the drop; then `rcu_barrier()` |
-    /// | any other value | whoever calls it back, until it is dropped | the drop, not in a call of its own |
+    /// - [`Builder::build`]: workers call the module until the queue is destroyed. The drop waits
+    ///   for that, in a task that is no worker; after any other drop nothing does.
+    /// - [`SystemQueue::new`]: workers do, until the [`ScopedWork`] on it is gone. The drop of the
+    ///   work waits, not in its own closure.
+    /// - [`PercpuRef::start`]: the last put and the kill do, until the release callback has
+    ///   returned. A kill, then the last put, then `rcu_barrier()` wait.
+    /// - [`RcuArc`], when it is made: RCU does, until its callback has returned. `rcu_barrier()`
+    ///   after the drop waits.
+    /// - [`Registration::new`] of a static cache: workers do, until the cache is destroyed.
+    ///   [`Registration::wait`] waits, not the drop.
+    /// - [`Reaper::new`]: workers do, until its caches and its queue are destroyed.
+    ///   [`Reaper::wait`], in a task that is no worker, waits, and then `rcu_barrier()`; the drop
+    ///   does not.
+    /// - Any other value: whoever calls it back does, until it is dropped. The drop waits, not in a
+    ///   call of its own.
     ///
-    /// A value that takes its hold from another value, as a count does that is started with a queue, needs
-    /// the same.
+    /// A value that takes its hold from another value, as a count does that is started with a
+    /// queue, needs the same.
     ///
     /// [`Builder::build`]: super::workqueue::Builder::build
     /// [`SystemQueue::new`]: super::workqueue::SystemQueue::new
@@ -361,8 +369,8 @@ impl Source for Unheld {
     }
 }
 
-/// Steps 3 to 5 of the comment of the file: waits until those that have left a [`WaitGroup`] have left the
-/// code of the module. Context: may sleep.
+/// Steps 3 to 5 of the comment of the file: waits until those that have left a [`WaitGroup`] have
+/// left the code of the module. Context: may sleep.
 pub(super) fn wait_for_returns() {
     rcu::synchronize_rcu();
     rcu::rcu_barrier();
@@ -377,25 +385,27 @@ pub(super) fn is_in_module<M: ModuleMetadata, T>(place: *const T) -> bool {
     unsafe { helpers::rust_kmemcg_in_module(place.cast(), M::THIS_MODULE.as_ptr()) }
 }
 
-/// Gives holds to the types of this crate, as long as the [`Anchor`] or [`scope`] that it came from exists.
+/// Gives holds to the types of this crate, as long as the [`Anchor`] or [`scope`] that it came from
+/// exists.
 ///
 /// # Which module it is of
 ///
-/// A hold keeps the module whose anchor it is of, and not that of the closure or callback it is taken for.
-/// These are the same here: each module compiles its own copy of these files, so a handle of another module
-/// is of another type, and only code of this module can name this one.
+/// A hold keeps the module whose anchor it is of, and not that of the closure or callback it is
+/// taken for. These are the same here: each module compiles its own copy of these files, so a
+/// handle of another module is of another type, and only code of this module can name this one.
 ///
-/// That ends where modules share one copy, as a crate `abstractions` of the kernel tree would be. There one
-/// module can give its handle to another, whose callbacks then outlive its code. Such a crate has to tie
-/// a handle to its module: `Handle<M: ModuleMetadata>`, and each type that takes a hold checks that the
-/// function which it passes to C is in the memory of `M`, as [`Anchor::new`] does for itself; and it needs a
-/// reference on its own module, for the code of its own that runs on behalf of `M`.
+/// That ends where modules share one copy, as a crate `abstractions` of the kernel tree would be.
+/// There one module can give its handle to another, whose callbacks then outlive its code. Such a
+/// crate has to tie a handle to its module: `Handle<M: ModuleMetadata>`, and each type that takes a
+/// hold checks that the function which it passes to C is in the memory of `M`, as [`Anchor::new`]
+/// does for itself; and it needs a reference on its own module, for the code of its own that runs
+/// on behalf of `M`.
 #[derive(Clone)]
 pub struct Handle(WaitGroup);
 
 impl Handle {
-    /// Calls `f` in a worker of `queue`, which need not be of this module; the module is not unloaded
-    /// before `f` has returned.
+    /// Calls `f` in a worker of `queue`, which need not be of this module; the module is not
+    /// unloaded before `f` has returned.
     ///
     /// Equivalent to [`Queue::try_spawn`] with a hold, which is dropped last. Context: as `flags`
     /// say.
@@ -442,8 +452,8 @@ impl Handle {
         Ok(Hold(Some(member)))
     }
 
-    /// Gives no more holds, and waits until there is none, and for RCU readers and callbacks. Context: may
-    /// sleep.
+    /// Gives no more holds, and waits until there is none, and for RCU readers and callbacks.
+    /// Context: may sleep.
     fn end(&self) {
         might_sleep();
         self.0.close();
@@ -451,8 +461,8 @@ impl Handle {
         wait_for_returns();
     }
 
-    /// Returns whether the [`Anchor`] is being dropped, or was. If not, it waits for an RCU read-side
-    /// critical section that the caller is in. Context: any.
+    /// Returns whether the [`Anchor`] is being dropped, or was. If not, it waits for an RCU
+    /// read-side critical section that the caller is in. Context: any.
     #[inline]
     pub fn is_closed(&self) -> bool {
         self.0.is_closed()

@@ -89,8 +89,9 @@ use kernel::{
 /// The drop sleeps: it waits for all items, and for delayed ones as long as their delay is. But a
 /// worker, of whatever queue, does not wait: the item that it runs may be one of this queue, or one
 /// that an item of this queue waits for. Nor does an interrupt. There the queue is drained and
-/// destroyed later, by a worker of the system. If the items must have run, call [`drain`](Self::drain)
-/// before the drop. Context of the drop: may sleep in a task that is no worker; otherwise any but NMI.
+/// destroyed later, by a worker of the system. If the items must have run, call
+/// [`drain`](Self::drain) before the drop. Context of the drop: may sleep in a task that is no
+/// worker; otherwise any but NMI.
 ///
 /// Nor are delayed items cancelled then: the worker of the system waits for their timers. So it is
 /// occupied, and the module kept, for as long as the longest delay. To end at once, cancel each
@@ -100,8 +101,8 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// `ptr` is that of `teardown`, which is `None` in the drop only. `delayed` has a member for each item
-/// whose timer may still lead to it.
+/// `ptr` is that of `teardown`, which is `None` in the drop only. `delayed` has a member for each
+/// item whose timer may still lead to it.
 #[must_use = "dropping it destroys the queue, and waits"]
 pub struct OwnedQueue {
     ptr: NonNull<bindings::workqueue_struct>,
@@ -112,8 +113,8 @@ pub struct OwnedQueue {
     hold: unload::Hold,
 }
 
-/// What is left to do when a queue is dropped: drains and destroys it when it is dropped itself, or, as
-/// a work item, in a worker.
+/// What is left to do when a queue is dropped: drains and destroys it when it is dropped itself,
+/// or, as a work item, in a worker.
 ///
 /// # Invariants
 ///
@@ -148,8 +149,8 @@ impl WorkItem for Teardown {
 impl PinnedDrop for Teardown {
     fn drop(self: Pin<&mut Self>) {
         self.delayed.wait();
-        // SAFETY: Live, by the type invariants, and not used again. `destroy_workqueue()` drains it,
-        // but does not wait for timers: none leads to it any more.
+        // SAFETY: Live, by the type invariants, and not used again. `destroy_workqueue()` drains
+        // it, but does not wait for timers: none leads to it any more.
         unsafe { bindings::destroy_workqueue(self.ptr.as_ptr()) };
     }
 }
@@ -300,8 +301,8 @@ impl Drop for OwnedQueue {
     }
 }
 
-/// A workqueue that is drained and destroyed by a worker of the system when it is dropped, wherever that
-/// is. Context of the drop: any but NMI.
+/// A workqueue that is drained and destroyed by a worker of the system when it is dropped, wherever
+/// that is. Context of the drop: any but NMI.
 pub(crate) struct DetachedQueue {
     queue: OwnedQueue,
     is_detached: bool,

@@ -116,8 +116,8 @@ impl<O: Owner> Drop for Bulk<'_, O> {
             // SAFETY: Initialised, and from this cache, by the type invariants; not used again.
             unsafe { self.owner.cache().free_bulk(self.memory) };
         } else {
-            // SAFETY: Initialised, and from the cache of the owner, by the type invariants; not used
-            // again.
+            // SAFETY: Initialised, and from the cache of the owner, by the type invariants; not
+            // used again.
             unsafe { Self::free_one_by_one(&self.owner, self.memory) };
         }
     }

@@ -32,9 +32,9 @@
 //!
 //! Why the code of all this is still there: the count has a hold on the module (see [`unload`])
 //! until step 4, and the worker's queue, which belongs to a [`Reaper`], has another one. The queue
-//! exists until the reaper and the last of its caches are gone. It is destroyed neither by one of its
-//! own workers nor in atomic context: the drop of the last reference on it leaves that, and the hold,
-//! to a worker of the system.
+//! exists until the reaper and the last of its caches are gone. It is destroyed neither by one of
+//! its own workers nor in atomic context: the drop of the last reference on it leaves that, and the
+//! hold, to a worker of the system.
 
 use super::{
     Object,
@@ -118,8 +118,9 @@ pub struct CountedCache<T: Send + 'static>(Hold<T>);
 /// An object that keeps its cache alive.
 pub type CountedObject<T> = Object<T, Hold<T>>;
 
-/// A reference on a counted cache. It leads neither to the count nor to another reference: with these
-/// the count could be started anew, or an object be allocated, and the cache would stay for ever.
+/// A reference on a counted cache. It leads neither to the count nor to another reference: with
+/// these the count could be started anew, or an object be allocated, and the cache would stay for
+/// ever.
 ///
 /// # Invariants
 ///
@@ -239,7 +240,8 @@ impl<T: Send + 'static> CountedCache<T> {
 
     /// Allocates `count` objects, or none; `init` is asked for each by its index.
     ///
-    /// Wraps `kmem_cache_alloc_bulk()`; with interrupts disabled, `kmem_cache_alloc()`. Context: as `flags` say.
+    /// Wraps `kmem_cache_alloc_bulk()`; with interrupts disabled, `kmem_cache_alloc()`. Context: as
+    /// `flags` say.
     ///
     /// # Errors
     ///
@@ -275,13 +277,13 @@ impl<T: Send + 'static> Drop for CountedCache<T> {
 /// Destroys the caches of a module.
 ///
 /// Dropping it waits for nothing: its caches and their objects may go before or after it, in any
-/// order. As long as there is one of them, or the reaper, the module's anchor waits; a module without an
-/// anchor calls [`wait`](Self::wait). Context of the drop: any but NMI.
+/// order. As long as there is one of them, or the reaper, the module's anchor waits; a module
+/// without an anchor calls [`wait`](Self::wait). Context of the drop: any but NMI.
 #[must_use = "no cache can be made after it was dropped"]
 pub struct Reaper(Arc<Shared>);
 
-/// What the caches of a reaper share. The last reference is dropped in any context but NMI, by a work of
-/// the queue, too.
+/// What the caches of a reaper share. The last reference is dropped in any context but NMI, by a
+/// work of the queue, too.
 struct Shared {
     /// One member for each cache.
     caches: WaitGroup,
@@ -313,8 +315,9 @@ impl Reaper {
         self.0.queue.flush();
     }
 
-    /// Waits until all its caches are destroyed: for ever, if the caller has one of them, or an object
-    /// of one. Then destroys its workqueue; in a worker, leaves that to a worker of the system.
+    /// Waits until all its caches are destroyed: for ever, if the caller has one of them, or an
+    /// object of one. Then destroys its workqueue; in a worker, leaves that to a worker of the
+    /// system.
     ///
     /// Context: may sleep; not in a destructor of an object.
     pub fn wait(self) {

@@ -2,9 +2,9 @@
 
 //! Memory that C code holds by nothing but its address.
 //!
-//! An [`Object`] is a pointer and an owner, and C code that frees by pointer alone does not keep the
-//! owner. So it is written in front of the memory, and C code gets a pointer behind it. The cache must
-//! have room for that: [`foreign_layout`].
+//! An [`Object`] is a pointer and an owner, and C code that frees by pointer alone does not keep
+//! the owner. So it is written in front of the memory, and C code gets a pointer behind it. The
+//! cache must have room for that: [`foreign_layout`].
 
 use super::{
     Detached,
@@ -32,8 +32,8 @@ pub fn foreign_layout(layout: Layout) -> Result<Layout> {
 
 /// A type that can be passed to C code as an address, and be taken back.
 ///
-/// Implemented for [`Object`]s of [`Memory`], and by [`impl_foreign!`](crate::impl_foreign!) for structs
-/// of one field that is `Foreign`.
+/// Implemented for [`Object`]s of [`Memory`], and by [`impl_foreign!`](crate::impl_foreign!) for
+/// structs of one field that is `Foreign`.
 pub trait Foreign: Sized {
     /// Turns it into an address. It leaks, unless it is taken back. Context: any.
     ///
@@ -46,7 +46,8 @@ pub trait Foreign: Sized {
     ///
     /// # Safety
     ///
-    /// `ptr` came from [`into_foreign`](Self::into_foreign) of this very type, and is not used again.
+    /// `ptr` came from [`into_foreign`](Self::into_foreign) of this very type, and is not used
+    /// again.
     unsafe fn from_foreign(ptr: NonNull<c_void>) -> Self;
 }
 
@@ -65,16 +66,16 @@ impl<O: Owner> Foreign for Object<Memory, O> {
         let (memory, owner) = self.into_raw();
         // SAFETY: Inside of the object, which is larger than the header.
         let ptr = unsafe { memory.cast::<u8>().add(header) };
-        // SAFETY: The header has room for an owner and is aligned for it, as the object and the size of
-        // the header are; the object belongs to us.
+        // SAFETY: The header has room for an owner and is aligned for it, as the object and the
+        // size of the header are; the object belongs to us.
         unsafe { ptr.cast::<Detached<O>>().sub(1).write(owner) };
         Ok(ptr.cast())
     }
 
     #[inline]
     unsafe fn from_foreign(ptr: NonNull<c_void>) -> Self {
-        // SAFETY: The caller guarantees that `ptr` came from `into_foreign()`, which wrote it there, and
-        // that it is not used again.
+        // SAFETY: The caller guarantees that `ptr` came from `into_foreign()`, which wrote it
+        // there, and that it is not used again.
         let owner = unsafe { ptr.cast::<Detached<O>>().sub(1).read() };
         let header = owner.0.cache().layout().align();
         // SAFETY: `into_foreign()` added as much to the beginning of the object.
@@ -98,8 +99,8 @@ macro_rules! impl_foreign {
 
             #[inline]
             unsafe fn from_foreign(ptr: ::core::ptr::NonNull<::core::ffi::c_void>) -> Self {
-                // SAFETY: The caller guarantees that `ptr` came from `into_foreign()` of this type, and
-                // so from that of the field.
+                // SAFETY: The caller guarantees that `ptr` came from `into_foreign()` of this type,
+                // and so from that of the field.
                 Self(unsafe { $crate::abstractions::slab::Foreign::from_foreign(ptr) })
             }
         }

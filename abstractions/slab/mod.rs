@@ -101,8 +101,8 @@ pub const MAX_SIZE: usize = 1 << 20;
 ///
 /// # Invariants
 ///
-/// The pointer is a live cache for objects of `layout`, and one reference on it is ours. No object is
-/// allocated from it, or freed to it, after it was dropped.
+/// The pointer is a live cache for objects of `layout`, and one reference on it is ours. No object
+/// is allocated from it, or freed to it, after it was dropped.
 #[must_use = "dropping it destroys the cache, and may sleep"]
 pub struct RawCache {
     ptr: NonNull<bindings::kmem_cache>,
@@ -137,9 +137,9 @@ impl RawCache {
             return Err(E2BIG);
         }
         let mut args = options.args(layout)?;
-        // SAFETY: `name` and `args` are valid for the call, which copies what it keeps. The size and
-        // the alignment were checked. A constructor may be called for all memory of the cache, as
-        // `Options::typesafe_by_rcu()` requires.
+        // SAFETY: `name` and `args` are valid for the call, which copies what it keeps. The size
+        // and the alignment were checked. A constructor may be called for all memory of the cache,
+        // as `Options::typesafe_by_rcu()` requires.
         let ptr = unsafe {
             bindings::__kmem_cache_create_args(
                 name.as_char_ptr(),
@@ -211,8 +211,8 @@ impl RawCache {
     /// Context: interrupts are enabled.
     #[inline]
     fn alloc_bulk(&self, out: &mut [MaybeUninit<*mut u8>], flags: Flags) -> Result<(), AllocError> {
-        // SAFETY: Live, by the type invariants; `out` has room for that many pointers, which are not
-        // more than C counts, as the callers see to.
+        // SAFETY: Live, by the type invariants; `out` has room for that many pointers, which are
+        // not more than C counts, as the callers see to.
         let done = unsafe {
             helpers::rust_kmemcg_kmem_cache_alloc_bulk(
                 self.ptr.as_ptr(),
@@ -249,8 +249,9 @@ impl RawCache {
     /// As [`free`](Self::free), for each of `objects`, which are initialised.
     #[inline]
     unsafe fn free_bulk(&self, objects: &mut [MaybeUninit<*mut u8>]) {
-        // SAFETY: Live, by the type invariants. `kmem_cache_free_bulk()` takes that many pointers to
-        // objects that came from this very cache and are not used again, as the caller guarantees.
+        // SAFETY: Live, by the type invariants. `kmem_cache_free_bulk()` takes that many pointers
+        // to objects that came from this very cache and are not used again, as the caller
+        // guarantees.
         unsafe {
             bindings::kmem_cache_free_bulk(
                 self.ptr.as_ptr(),

@@ -85,10 +85,11 @@ macro_rules! impl_has_cache {
 
 /// A reference on a structure with a cache, for an object of that cache.
 ///
-/// Made of a [`Guard`], and cannot be turned into one again: the reference can be neither cloned nor
-/// taken out of the object. It gives shared access to the structure, though, and with it whatever
-/// that can be used for: [`PercpuRef::tryget`](crate::abstractions::sync::percpu_ref::PercpuRef::tryget)
-/// takes another reference, as long as the count is not zero. To prevent that, wrap the object.
+/// Made of a [`Guard`], and cannot be turned into one again: the reference can be neither cloned
+/// nor taken out of the object. It gives shared access to the structure, though, and with it
+/// whatever that can be used for:
+/// [`PercpuRef::tryget`](crate::abstractions::sync::percpu_ref::PercpuRef::tryget) takes another
+/// reference, as long as the count is not zero. To prevent that, wrap the object.
 pub struct Reference<C: HasCache + Release>(Guard<C>);
 
 impl<C: HasCache + Release> From<Guard<C>> for Reference<C> {
@@ -338,8 +339,8 @@ impl<T, O: Owner> Drop for Object<T, O> {
     }
 }
 
-/// Memory without a type, of the layout of its cache; uninitialised when it is allocated. Access to it
-/// is unsafe.
+/// Memory without a type, of the layout of its cache; uninitialised when it is allocated. Access to
+/// it is unsafe.
 pub struct Memory(());
 
 impl<O: Owner> Object<Memory, O> {
@@ -427,8 +428,8 @@ impl<O: Owner> Batch<O> {
 
     fn flush(&mut self) {
         if let Some(owner) = &self.owners[0] {
-            // SAFETY: Initialised, ours, and from the cache of this owner, by the type invariants; not
-            // used again.
+            // SAFETY: Initialised, ours, and from the cache of this owner, by the type invariants;
+            // not used again.
             unsafe { owner.cache().free_bulk(&mut self.memory[..self.len]) };
         }
         for owner in &mut self.owners[..self.len] {
@@ -513,8 +514,8 @@ pub(super) const fn assert_no_drop<T>() {
 ///
 /// # Safety
 ///
-/// `object` was allocated from a slab cache, belongs to the caller, and is not used again, except by
-/// RCU readers that found it before.
+/// `object` was allocated from a slab cache, belongs to the caller, and is not used again, except
+/// by RCU readers that found it before.
 #[inline]
 pub(super) unsafe fn kfree_rcu<T: HasKfreeRcuHead>(object: NonNull<T>) {
     assert_no_drop::<T>();
@@ -525,8 +526,8 @@ pub(super) unsafe fn kfree_rcu<T: HasKfreeRcuHead>(object: NonNull<T>) {
     // SAFETY: The caller guarantees that it is a valid object.
     let head = unsafe { object.as_ref() }.kfree_rcu_head().0.get();
     // SAFETY: `kvfree_call_rcu()` takes a live object that `kfree()` accepts, as that of any slab
-    // cache, and a head in its first 4096 bytes that is not queued yet, as the object belonged to the
-    // caller. Readers that still use the object are RCU readers.
+    // cache, and a head in its first 4096 bytes that is not queued yet, as the object belonged to
+    // the caller. Readers that still use the object are RCU readers.
     unsafe { bindings::kvfree_call_rcu(head, object.as_ptr().cast()) };
 }
 
@@ -548,8 +549,8 @@ impl<T, O: Owner> Object<T, O> {
 }
 
 impl<T: HasKfreeRcuHead, O: Owner> Object<T, O> {
-    /// Frees the memory after a grace period: readers that found the object under RCU may use it until
-    /// then. `T` must not need to be dropped.
+    /// Frees the memory after a grace period: readers that found the object under RCU may use it
+    /// until then. `T` must not need to be dropped.
     ///
     /// The owner is dropped at once, so the cache can be destroyed before the memory is freed:
     /// `kmem_cache_destroy()` waits for it (`kvfree_rcu_barrier_on_cache()`). Wraps `kfree_rcu()`.

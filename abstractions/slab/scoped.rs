@@ -107,7 +107,8 @@ impl<T> KmemCache<T> {
 
     /// Allocates `count` objects, or none; `init` is asked for each by its index.
     ///
-    /// Wraps `kmem_cache_alloc_bulk()`; with interrupts disabled, `kmem_cache_alloc()`. Context: as `flags` say.
+    /// Wraps `kmem_cache_alloc_bulk()`; with interrupts disabled, `kmem_cache_alloc()`. Context: as
+    /// `flags` say.
     ///
     /// # Errors
     ///

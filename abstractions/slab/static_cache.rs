@@ -7,22 +7,23 @@
 //!
 //! # Why the cache outlives its boxes
 //!
-//! A `Box` borrows nothing, can be moved anywhere, and can be dropped in any context. So the cache is
-//! counted, like a [`CountedCache`](super::CountedCache), and for the reasons that are in the comment
-//! of that file: every allocation holds a reference of a `percpu_ref`, and whoever puts the last one
-//! queues a work that destroys the cache. What differs is that nothing in a box says which cache it is
-//! of. The static does, and it is not given to another cache before the last box is gone:
+//! A `Box` borrows nothing, can be moved anywhere, and can be dropped in any context. So the cache
+//! is counted, like a [`CountedCache`](super::CountedCache), and for the reasons that are in the
+//! comment of that file: every allocation holds a reference of a `percpu_ref`, and whoever puts the
+//! last one queues a work that destroys the cache. What differs is that nothing in a box says which
+//! cache it is of. The static does, and it is not given to another cache before the last box is
+//! gone:
 //!
 //! - Before the module makes a [`Registration`] there is no cache, and an allocation fails.
 //! - As long as the registration exists, allocations succeed.
 //! - When it is dropped, the count is killed: allocations fail again. It may be dropped before the
 //!   boxes, or after them; nobody waits.
 //! - When the last box is dropped, in any context, a worker empties the static, waits for a grace
-//!   period, as an allocation that found the cache may still be about to see that its count is dead,
-//!   and destroys the cache. Until then another registration fails.
+//!   period, as an allocation that found the cache may still be about to see that its count is
+//!   dead, and destroys the cache. Until then another registration fails.
 //! - The cache has a hold on the module (see [`unload`]) for all that time. A box or a registration
-//!   that is never dropped (`mem::forget`, a static) makes `rmmod` wait for ever; it does not make it
-//!   destroy a cache that has objects.
+//!   that is never dropped (`mem::forget`, a static) makes `rmmod` wait for ever; it does not make
+//!   it destroy a cache that has objects.
 //!
 //! # Examples
 //!
@@ -123,14 +124,14 @@ use kernel::{
 /// As an [`Allocator`] it has memory of one size: a layout that is larger than
 /// [`Object`](Self::Object), or has a larger alignment, is refused, and so is the reallocation to
 /// another layout or on a NUMA node. It wraps `kmem_cache_alloc_node()` and `kmem_cache_free()`.
-/// Context: of an allocation, as its flags say, but not NMI; of a free, where `kmem_cache_free()` is
-/// legal.
+/// Context: of an allocation, as its flags say, but not NMI; of a free, where `kmem_cache_free()`
+/// is legal.
 ///
 /// # Safety
 ///
 /// [`place`](Self::place) returns one and the same static always, and no other type does. The
-/// implementation of [`Allocator`] consists of [`realloc`], and a [`MIN_ALIGN`](Allocator::MIN_ALIGN)
-/// that is the alignment of [`Object`](Self::Object).
+/// implementation of [`Allocator`] consists of [`realloc`], and a
+/// [`MIN_ALIGN`](Allocator::MIN_ALIGN) that is the alignment of [`Object`](Self::Object).
 pub unsafe trait StaticCache: Allocator + Sized + 'static {
     /// The type whose layout the objects have.
     type Object;
@@ -145,11 +146,11 @@ pub unsafe trait StaticCache: Allocator + Sized + 'static {
     #[doc(hidden)]
     fn place() -> &'static Place;
 
-    /// Frees the memory of a box after a grace period: readers that found the object under RCU may use
-    /// it until then. `T` must not need to be dropped.
+    /// Frees the memory of a box after a grace period: readers that found the object under RCU may
+    /// use it until then. `T` must not need to be dropped.
     ///
-    /// For an object that is only known by its pointer, the argument is made by [`Box::from_raw`]. Wraps
-    /// `kfree_rcu()`. Context: any but NMI.
+    /// For an object that is only known by its pointer, the argument is made by [`Box::from_raw`].
+    /// Wraps `kfree_rcu()`. Context: any but NMI.
     #[inline]
     fn free_rcu<T: HasKfreeRcuHead>(object: Box<T, Self>) {
         let object = Box::into_raw(object);
@@ -216,8 +217,8 @@ impl Drop for Claim {
 
 /// What a [`Registration`] and the allocations hold references on.
 ///
-/// The fields are dropped in this order: another cache may be made, with the same name, when this one
-/// was destroyed.
+/// The fields are dropped in this order: another cache may be made, with the same name, when this
+/// one was destroyed.
 #[pin_data]
 struct Counted {
     cache: RawCache,
@@ -258,8 +259,8 @@ impl WorkItem for Counted {
 
 /// The cache of `C`, from which boxes can be allocated as long as this exists.
 ///
-/// Dropping it waits for nothing: the cache is destroyed when the last of its boxes is gone, too. One
-/// that is forgotten keeps the module. Context of the drop: any but NMI.
+/// Dropping it waits for nothing: the cache is destroyed when the last of its boxes is gone, too.
+/// One that is forgotten keeps the module. Context of the drop: any but NMI.
 ///
 /// # Examples
 ///
@@ -306,8 +307,8 @@ impl<C: StaticCache> Registration<C> {
     ///
     /// # Errors
     ///
-    /// Those of [`RawCache::new`]. `EBUSY`: there is one, or the last one was not destroyed yet: it has objects, or
-    /// its worker has not run. `ENODEV`: the module is being unloaded.
+    /// Those of [`RawCache::new`]. `EBUSY`: there is one, or the last one was not destroyed yet: it
+    /// has objects, or its worker has not run. `ENODEV`: the module is being unloaded.
     pub fn new(module: &impl unload::Source) -> Result<Self> {
         might_sleep();
         let caches = WaitGroup::new()?;
@@ -344,8 +345,8 @@ impl<C: StaticCache> Registration<C> {
         self.guard.cache.shrink();
     }
 
-    /// Drops it, and waits until the cache is destroyed, and whoever did so has left the code of the
-    /// module: for ever, if the caller has one of its boxes. For a module without an
+    /// Drops it, and waits until the cache is destroyed, and whoever did so has left the code of
+    /// the module: for ever, if the caller has one of its boxes. For a module without an
     /// [`Anchor`](unload::Anchor), which waits for that itself.
     ///
     /// Context: may sleep; not in a worker of `system_long()`, or in a destructor of an object.
@@ -383,7 +384,8 @@ pub unsafe fn realloc<C: StaticCache>(
     let old = ptr.filter(|_| old_layout.size() != 0);
     let new = if layout.size() == 0 {
         if let Some(old) = old {
-            // SAFETY: The caller guarantees that it is an allocation of `C`, and does not use it again.
+            // SAFETY: The caller guarantees that it is an allocation of `C`, and does not use it
+            // again.
             unsafe { free::<C>(old) };
         }
         dangling(layout.align().max(C::MIN_ALIGN))
@@ -440,8 +442,9 @@ unsafe fn guard_of<C: StaticCache>() -> Guard<Counted> {
         let counted = C::place().cache.load(reader);
         counted.map_or(ptr::null(), ptr::from_ref).cast_mut()
     });
-    // SAFETY: The allocation came from the cache that was in the place then. It holds a reference of
-    // that, so the count was not released, and by the invariants of `Place` that cache is there still.
+    // SAFETY: The allocation came from the cache that was in the place then. It holds a reference
+    // of that, so the count was not released, and by the invariants of `Place` that cache is there
+    // still.
     let counted = unsafe { NonNull::new_unchecked(counted) };
     // SAFETY: `alloc()` took this reference, and passed it on to the allocation, by `into_raw()`.
     unsafe { Guard::from_raw(counted) }
@@ -454,7 +457,8 @@ unsafe fn guard_of<C: StaticCache>() -> Guard<Counted> {
 unsafe fn free<C: StaticCache>(object: NonNull<u8>) {
     // SAFETY: The caller guarantees that this is an allocation of `C`, which it owns.
     let guard = unsafe { guard_of::<C>() };
-    // SAFETY: `alloc()` allocated it from this cache; the caller guarantees that it is not used again.
+    // SAFETY: `alloc()` allocated it from this cache; the caller guarantees that it is not used
+    // again.
     unsafe { guard.cache.free(object) };
 }
 
@@ -508,8 +512,8 @@ macro_rules! kmem_cache {
         }
 
         // SAFETY: An allocation of a static cache keeps the cache, and is valid until it is freed.
-        // `realloc()` accepts what it returned, and abides by the guarantees: the memory is that of a
-        // slab cache for the larger or the same layout.
+        // `realloc()` accepts what it returned, and abides by the guarantees: the memory is that of
+        // a slab cache for the larger or the same layout.
         unsafe impl ::kernel::alloc::Allocator for $cache {
             const MIN_ALIGN: usize = ::core::mem::align_of::<$type>();
 

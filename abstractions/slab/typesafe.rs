@@ -40,16 +40,17 @@ pub trait Typesafe: Send + Sync + 'static {
     /// The content of memory that was never used, which is written in its place: a value, or an
     /// initialiser such as `pin_init!(…)`.
     ///
-    /// Context: that of an allocation, or with less stack; must not sleep, nor allocate from the cache.
+    /// Context: that of an allocation, or with less stack; must not sleep, nor allocate from the
+    /// cache.
     fn new() -> impl PinInit<Self>;
 }
 
 /// A cache of `SLAB_TYPESAFE_BY_RCU`.
 ///
 /// An object is freed and allocated again at once, without waiting for a grace period; but the
-/// memory stays a `T` until the end of the RCU read-side critical section of every reader that found
-/// it in a [`TypesafeSlot`]. Such a reader must find out whether it is still the `T` that it looked
-/// for, by the content: by a key, or by a count that it takes a reference of.
+/// memory stays a `T` until the end of the RCU read-side critical section of every reader that
+/// found it in a [`TypesafeSlot`]. Such a reader must find out whether it is still the `T` that it
+/// looked for, by the content: by a key, or by a count that it takes a reference of.
 ///
 /// Dropping it destroys the cache; no object can be left then. Context of the drop: may sleep.
 ///
@@ -212,9 +213,9 @@ impl<T: Typesafe> Deref for TypesafeObject<'_, T> {
 impl<T: Typesafe> Drop for TypesafeObject<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: Allocated from this cache, and not used again by this object. Readers may still use
-        // it: by `SLAB_TYPESAFE_BY_RCU` the memory stays a `T` for a grace period, and by then no
-        // slot leads to it.
+        // SAFETY: Allocated from this cache, and not used again by this object. Readers may still
+        // use it: by `SLAB_TYPESAFE_BY_RCU` the memory stays a `T` for a grace period, and by then
+        // no slot leads to it.
         unsafe { self.cache.cache.free(self.ptr.cast()) };
     }
 }

@@ -185,9 +185,10 @@ pub trait Release: HasPercpuRef {
     /// Context: any, hard irq included (not on PREEMPT_RT); an RCU read-side critical section.
     /// Must not sleep. `this` must be queued, unless there is another [`Arc`] of the structure.
     ///
-    /// Once it is queued the structure may be dropped at any time, also before this has returned. So
-    /// whatever is cloned out of the structure, and dropped here, may be the last of its kind: its
-    /// destructor must not sleep. A queue in the structure needs no clone: see [`Released::enqueue_on`].
+    /// Once it is queued the structure may be dropped at any time, also before this has returned.
+    /// So whatever is cloned out of the structure, and dropped here, may be the last of its kind:
+    /// its destructor must not sleep. A queue in the structure needs no clone: see
+    /// [`Released::enqueue_on`].
     fn release(this: Released<Self>);
 }
 
@@ -390,9 +391,9 @@ impl<T> PercpuRef<T> {
         // `percpu_ref_kill_and_confirm()` puts the first reference, and confirms a kill of a count
         // that is atomic already, with a lock held that all counts share. With one reference more
         // the release callback runs below instead, without it; the confirmation needs two calls.
-        // SAFETY: Initialised. `percpu_ref_kill_and_confirm()` must be called once for each start or
-        // resurrection: the count is live, and this thread ended the phase in which it was. So the
-        // count is not zero; the reference that is taken is put below.
+        // SAFETY: Initialised. `percpu_ref_kill_and_confirm()` must be called once for each start
+        // or resurrection: the count is live, and this thread ended the phase in which it was. So
+        // the count is not zero; the reference that is taken is put below.
         unsafe {
             helpers::rust_kmemcg_percpu_ref_get(self.inner.get());
             bindings::percpu_ref_kill_and_confirm(self.inner.get(), confirm);

@@ -38,16 +38,16 @@ pub struct WaitGroup(Arc<Shared>);
 
 /// # Invariants
 ///
-/// `members` is the number of [`Member`]s, and of calls of [`WaitGroup::try_join`] that are about to
-/// take back what they added. It has 64 bits on every architecture, so that it does not wrap, however
-/// many members are forgotten (`mem::forget`). It becomes zero with `last` locked only.
+/// `members` is the number of [`Member`]s, and of calls of [`WaitGroup::try_join`] that are about
+/// to take back what they added. It has 64 bits on every architecture, so that it does not wrap,
+/// however many members are forgotten (`mem::forget`). It becomes zero with `last` locked only.
 #[pin_data]
 struct Shared {
     closed: AtomicFlag,
     members: Atomic<u64>,
     /// The last member takes this lock before it leaves; waiters hold it while they check
-    /// `members`. So no wakeup is lost, and nothing but the unlock is left to the last member when a
-    /// waiter sees zero.
+    /// `members`. So no wakeup is lost, and nothing but the unlock is left to the last member when
+    /// a waiter sees zero.
     #[pin]
     last: SpinLockIrq<()>,
     #[pin]

@@ -34,14 +34,15 @@ pub trait Concurrent: sealed::Concurrent {}
 
 impl<K: sealed::Concurrent> Concurrent for K {}
 
-/// Makes an [`OwnedQueue`]. It begins with the kind of queue. What C ignores or refuses for a kind is no
-/// method of that kind:
+/// Makes an [`OwnedQueue`]. It begins with the kind of queue. What C ignores or refuses for a kind
+/// is no method of that kind:
 ///
 /// | | [`PerCpu`] | [`Unbound`] | [`Ordered`] |
 /// |---|---|---|---|
 /// | [`mem_reclaim`](Self::mem_reclaim), [`freezable`](Self::freezable) | yes | yes | yes |
 /// | [`max_active`](Self::max_active), [`highpri`](Self::highpri) | yes | yes | |
-/// | [`cpu_intensive`](Builder::cpu_intensive), [`power_efficient`](Builder::power_efficient) | yes | | |
+/// | [`cpu_intensive`](Builder::cpu_intensive) | yes | | |
+/// | [`power_efficient`](Builder::power_efficient) | yes | | |
 ///
 /// # Examples
 ///
@@ -62,8 +63,8 @@ impl<K: sealed::Concurrent> Concurrent for K {}
 ///
 /// # Invariants
 ///
-/// `flags` are `WQ_*` that `alloc_workqueue()` accepts together: one of `WQ_PERCPU` and `WQ_UNBOUND`, and
-/// `__WQ_ORDERED` with `WQ_UNBOUND` and a `max_active` of 1 only.
+/// `flags` are `WQ_*` that `alloc_workqueue()` accepts together: one of `WQ_PERCPU` and
+/// `WQ_UNBOUND`, and `__WQ_ORDERED` with `WQ_UNBOUND` and a `max_active` of 1 only.
 #[must_use = "makes no queue before `build()`"]
 #[derive(Clone, Copy)]
 pub struct Builder<K = Unbound> {

@@ -65,7 +65,8 @@ where
 {
     let work = raw_work::<T, ID>(item)?;
     // SAFETY: The item is alive, and `cancel_work()` takes it off the queue if it returns true. The
-    // function of the item, set by `Work::new()`, is the one for an `Arc`, so it was queued with one.
+    // function of the item, set by `Work::new()`, is the one for an `Arc`, so it was queued with
+    // one.
     unsafe { reclaim(item, bindings::cancel_work(work)) }
 }
 
@@ -79,8 +80,8 @@ where
 {
     might_sleep();
     let work = raw_work::<T, ID>(item)?;
-    // SAFETY: The item is alive, and `cancel_work_sync()` takes it off the queue if it returns true.
-    // The function of the item is the one for an `Arc`, so it was queued with one.
+    // SAFETY: The item is alive, and `cancel_work_sync()` takes it off the queue if it returns
+    // true. The function of the item is the one for an `Arc`, so it was queued with one.
     unsafe { reclaim(item, bindings::cancel_work_sync(work)) }
 }
 

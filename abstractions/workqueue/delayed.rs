@@ -32,8 +32,8 @@ use kernel::{
 };
 
 impl OwnedQueue {
-    /// Queues a closure after `delay`. The drop of the queue waits for that long, wherever it is, unless
-    /// the item is cancelled: see [`OwnedQueue`].
+    /// Queues a closure after `delay`. The drop of the queue waits for that long, wherever it is,
+    /// unless the item is cancelled: see [`OwnedQueue`].
     ///
     /// Wraps `queue_delayed_work()`. Context: as `flags` allow.
     ///
@@ -66,7 +66,8 @@ impl OwnedQueue {
 
 /// # Invariants
 ///
-/// Queued once, with an `Arc`. `work` is there, with a member of its queue, until it runs or is cancelled.
+/// Queued once, with an `Arc`. `work` is there, with a member of its queue, until it runs or is
+/// cancelled.
 #[pin_data]
 struct DelayedClosure<F> {
     #[pin]

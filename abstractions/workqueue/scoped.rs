@@ -52,8 +52,8 @@ pub struct WorkClass {
     pub timer_key: Pin<&'static LockClassKey>,
 }
 
-/// Makes a [`WorkClass`] with this name, which lockdep tells apart from that of every other place in the
-/// code.
+/// Makes a [`WorkClass`] with this name, which lockdep tells apart from that of every other place
+/// in the code.
 #[macro_export]
 macro_rules! work_class {
     ($name:literal) => {
@@ -130,21 +130,21 @@ impl sealed::Target for SystemQueue {
 
 /// A work item, perhaps a delayed one, that neither runs nor is queued once this was dropped.
 ///
-/// It calls a closure, in a worker of its queue, once each time that it was queued. While it is queued
-/// it is not queued again. It never runs twice at the same time: it has one queue.
+/// It calls a closure, in a worker of its queue, once each time that it was queued. While it is
+/// queued it is not queued again. It never runs twice at the same time: it has one queue.
 ///
 /// If the closure returns a delay, the item is queued again with that: a periodic job.
 ///
 /// # The drop
 ///
-/// The drop waits for the closure if it runs. Context of the drop: may sleep; with no lock held that the
-/// closure takes.
+/// The drop waits for the closure if it runs. Context of the drop: may sleep; with no lock held
+/// that the closure takes.
 ///
-/// The closure itself may drop its own item, if it has access to it: it is the last run then, whatever
-/// the closure returns, and what the closure owns is dropped after it.
+/// The closure itself may drop its own item, if it has access to it: it is the last run then,
+/// whatever the closure returns, and what the closure owns is dropped after it.
 ///
-/// An item that is forgotten (`mem::forget`) keeps its queue, what the closure owns, and the module:
-/// `rmmod` waits for ever. It goes on running; so the closure must not borrow, except in
+/// An item that is forgotten (`mem::forget`) keeps its queue, what the closure owns, and the
+/// module: `rmmod` waits for ever. It goes on running; so the closure must not borrow, except in
 /// [`scope`](Self::scope), which forgets nothing.
 ///
 /// # Examples
@@ -173,7 +173,8 @@ impl sealed::Target for SystemQueue {
 ///
 /// # Invariants
 ///
-/// The item is not disabled before the drop. It is queued to the queue that it owns only, with an `Arc`.
+/// The item is not disabled before the drop. It is queued to the queue that it owns only, with an
+/// `Arc`.
 #[must_use = "dropping it cancels the item"]
 pub struct ScopedWork<F, Q = Arc<OwnedQueue>>(Arc<Item<F, Q>>)
 where
@@ -266,8 +267,8 @@ where
         Self::make(queue, class, run, flags)
     }
 
-    /// As [`new`](Self::new), for a closure that need not outlive the caller's: calls `body` with the
-    /// item, and drops the item then.
+    /// As [`new`](Self::new), for a closure that need not outlive the caller's: calls `body` with
+    /// the item, and drops the item then.
     ///
     /// Context: may sleep.
     ///
@@ -334,8 +335,8 @@ where
         Ok(Self(item))
     }
 
-    /// Queues the item, unless it is queued, and returns whether it did. While another task cancels it, it
-    /// cannot be queued.
+    /// Queues the item, unless it is queued, and returns whether it did. While another task cancels
+    /// it, it cannot be queued.
     ///
     /// If its timer runs, from [`enqueue_after`](Self::enqueue_after), it is queued: that goes on.
     ///
@@ -345,8 +346,8 @@ where
         self.enqueue_after(0)
     }
 
-    /// Queues the item after `delay`, unless it is queued, and returns whether it did. While another task
-    /// cancels it, it cannot be queued.
+    /// Queues the item after `delay`, unless it is queued, and returns whether it did. While
+    /// another task cancels it, it cannot be queued.
     ///
     /// Wraps `queue_delayed_work()`. Context: any but NMI.
     #[inline]
@@ -354,11 +355,12 @@ where
         self.0.clone().queue_after(delay)
     }
 
-    /// Takes the item off the queue, or stops its timer, and waits for the closure if it runs; returns
-    /// whether the item was queued. It can be queued again. The closure itself may call this, and does
-    /// not wait then.
+    /// Takes the item off the queue, or stops its timer, and waits for the closure if it runs;
+    /// returns whether the item was queued. It can be queued again. The closure itself may call
+    /// this, and does not wait then.
     ///
-    /// Wraps `cancel_delayed_work_sync()`. Context: may sleep; with no lock held that the closure takes.
+    /// Wraps `cancel_delayed_work_sync()`. Context: may sleep; with no lock held that the closure
+    /// takes.
     pub fn cancel(&self) -> bool {
         let dwork = self.0.as_ptr();
         let cancelled = if self.0.runs_here() {
@@ -367,12 +369,12 @@ where
         } else {
             might_sleep();
             // SAFETY: The item was initialised by `DelayedWork::new()`, and is alive.
-            // `cancel_delayed_work_sync()` must not be called by the item, which would wait for itself:
-            // this task is not in it.
+            // `cancel_delayed_work_sync()` must not be called by the item, which would wait for
+            // itself: this task is not in it.
             unsafe { bindings::cancel_delayed_work_sync(dwork) }
         };
-        // SAFETY: C returns whether it has taken the item off the queue, on which it was with an `Arc`,
-        // by the type invariants.
+        // SAFETY: C returns whether it has taken the item off the queue, on which it was with an
+        // `Arc`, by the type invariants.
         unsafe { reclaim(&self.0, cancelled) }.is_some()
     }
 }
@@ -385,8 +387,8 @@ where
     fn drop(&mut self) {
         let dwork = self.0.as_ptr();
         let cancelled = if self.0.runs_here() {
-            // SAFETY: The item was initialised by `DelayedWork::new()`, and is alive: the caller of the
-            // closure has an `Arc`, too.
+            // SAFETY: The item was initialised by `DelayedWork::new()`, and is alive: the caller of
+            // the closure has an `Arc`, too.
             unsafe { bindings::disable_delayed_work(dwork) }
         } else {
             might_sleep();
@@ -395,8 +397,8 @@ where
             // itself: this task is not in it.
             unsafe { bindings::disable_delayed_work_sync(dwork) }
         };
-        // SAFETY: C returns whether it has taken the item off the queue, on which it was with an `Arc`,
-        // by the type invariants.
+        // SAFETY: C returns whether it has taken the item off the queue, on which it was with an
+        // `Arc`, by the type invariants.
         drop(unsafe { reclaim(&self.0, cancelled) });
     }
 }

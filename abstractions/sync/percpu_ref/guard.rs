@@ -76,8 +76,8 @@ impl<T: Release> PercpuRef<T> {
 }
 
 impl<T: Release> Guard<T> {
-    /// Turns the guard into a pointer, which stands for the reference; [`from_raw`](Self::from_raw) is
-    /// the inverse.
+    /// Turns the guard into a pointer, which stands for the reference; [`from_raw`](Self::from_raw)
+    /// is the inverse.
     #[inline]
     pub(crate) fn into_raw(self) -> NonNull<T> {
         ManuallyDrop::new(self).0

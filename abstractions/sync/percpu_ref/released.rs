@@ -58,9 +58,9 @@ impl<T> Released<T> {
     /// Queues the structure on a queue that is found in the structure itself, as
     /// [`OwnedQueue::enqueue`] does on one that is found elsewhere.
     ///
-    /// No reference on the queue is needed for that. One that is cloned out of the structure may be the
-    /// last one when it is dropped: the worker may have dropped the structure by then, and to destroy a
-    /// queue sleeps.
+    /// No reference on the queue is needed for that. One that is cloned out of the structure may be
+    /// the last one when it is dropped: the worker may have dropped the structure by then, and to
+    /// destroy a queue sleeps.
     ///
     /// Wraps `queue_work_on()`. Context: any but NMI.
     ///
@@ -79,10 +79,11 @@ impl<T> Released<T> {
         // not be used in a call that it does not outlive.
         let queue = queue(&self).as_raw();
         // SAFETY: `queue_work_on()` returns false only if the item is queued. It requires that the
-        // queue exists until it has put the item on it: the queue is in the structure, or kept by that,
-        // and the `Arc` keeps the structure until the worker receives it. What `queue_work_on()` does
-        // with the queue afterwards is in the RCU read-side critical section in which it has put the
-        // item there, and `destroy_workqueue()` frees a queue after a grace period.
+        // queue exists until it has put the item on it: the queue is in the structure, or kept by
+        // that, and the `Arc` keeps the structure until the worker receives it. What
+        // `queue_work_on()` does with the queue afterwards is in the RCU read-side critical section
+        // in which it has put the item there, and `destroy_workqueue()` frees a queue after a grace
+        // period.
         unsafe {
             self.__enqueue(|work| {
                 bindings::queue_work_on(

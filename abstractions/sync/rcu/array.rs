@@ -2,12 +2,14 @@
 
 //! A large array of [`RcuSlot`]s, whose memory is allocated in chunks when it is needed.
 //!
-//! It is a radix tree of fixed height: the array has the tables, a table has the chunks, and a chunk has the slots. What
-//! was not allocated is not a null pointer, but one shared table or chunk without a value. So a lookup tests nothing on its
-//! way down: it is three loads, and fewer instructions than two levels with a test each. The in-tree `XArray` grows in
-//! height, and `xa_load()` is a call and a loop.
+//! It is a radix tree of fixed height: the array has the tables, a table has the chunks, and a
+//! chunk has the slots. What was not allocated is not a null pointer, but one shared table or chunk
+//! without a value. So a lookup tests nothing on its way down: it is three loads, and fewer
+//! instructions than two levels with a test each. The in-tree `XArray` grows in height, and
+//! `xa_load()` is a call and a loop.
 //!
-//! Tables and chunks live as long as the array: a lookup, and what [`RcuArray::get`] returns, may be anywhere in them.
+//! Tables and chunks live as long as the array: a lookup, and what [`RcuArray::get`] returns, may
+//! be anywhere in them.
 //!
 //! # Examples
 //!
@@ -98,7 +100,8 @@ struct Table<T> {
     chunks: [Atomic<*mut Chunk<T>>; CHUNKS],
 }
 
-/// What stands for each chunk that was not allocated. No slot of it is ever filled: only readers get there.
+/// What stands for each chunk that was not allocated. No slot of it is ever filled: only readers
+/// get there.
 static NO_CHUNK: Chunk<()> = Chunk {
     slots: [const { RcuSlot::new() }; SLOTS],
     flags: [const { AtomicFlag::new(false) }; SLOTS],
@@ -122,8 +125,8 @@ fn no_table<T>() -> *mut Table<T> {
 ///
 /// # Invariants
 ///
-/// Each of `tables` is `NO_TABLE`, or came from [`KBox::into_raw`], is owned, and does not change before the drop. The
-/// same holds for the chunks of a table, with `NO_CHUNK`.
+/// Each of `tables` is `NO_TABLE`, or came from [`KBox::into_raw`], is owned, and does not change
+/// before the drop. The same holds for the chunks of a table, with `NO_CHUNK`.
 pub struct RcuArray<T> {
     tables: [Atomic<*mut Table<T>>; TABLES],
     _owns: PhantomData<Chunk<T>>,
@@ -160,12 +163,14 @@ impl<T> RcuArray<T> {
 
     #[inline(always)]
     fn chunk(&self, index: Index) -> &Atomic<*mut Chunk<T>> {
-        // SAFETY: Ours, or the static, by the type invariants; neither is freed while `self` is borrowed.
+        // SAFETY: Ours, or the static, by the type invariants; neither is freed while `self` is
+        // borrowed.
         let table = unsafe { &*self.table(index).load(Acquire) };
         &table.chunks[index.chunk()]
     }
 
-    /// Loads a slot: three loads. Context: any; the result can be used until the end of the read-side critical section.
+    /// Loads a slot: three loads. Context: any; the result can be used until the end of the
+    /// read-side critical section.
     #[inline(always)]
     pub fn load<'a>(&'a self, index: Index, reader: &'a impl Reader) -> Option<&'a T> {
         // SAFETY: As in `chunk()`. In the static all slots are empty.

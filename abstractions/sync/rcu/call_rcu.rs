@@ -6,9 +6,9 @@
 //! of it to RCU, and [`RcuCallback::run`] receives that back when every reader that was there has
 //! gone. Nothing is allocated, and a head cannot be queued twice.
 //!
-//! That can fail: the head may be queued already through another `Arc`, or the module is being unloaded.
-//! An [`RcuArc`] has settled both when it was made: its head is its own, and it keeps the module. Its drop
-//! gives its reference up after a grace period, and cannot fail.
+//! That can fail: the head may be queued already through another `Arc`, or the module is being
+//! unloaded. An [`RcuArc`] has settled both when it was made: its head is its own, and it keeps the
+//! module. Its drop gives its reference up after a grace period, and cannot fail.
 //!
 //! # Why a module cannot be unloaded before its callbacks have run
 //!
@@ -86,7 +86,8 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// `queued` is true while `head` is queued, or an [`RcuArc`] has it. Only what has set it touches `head`.
+/// `queued` is true while `head` is queued, or an [`RcuArc`] has it. Only what has set it touches
+/// `head`.
 #[pin_data]
 pub struct RcuHead<T> {
     #[pin]
@@ -95,18 +96,19 @@ pub struct RcuHead<T> {
     _callback: PhantomData<fn(T)>,
 }
 
-// SAFETY: `call_rcu()` may be called on another CPU than the one where the head was made, and the callback
-// may run on any.
+// SAFETY: `call_rcu()` may be called on another CPU than the one where the head was made, and the
+// callback may run on any.
 unsafe impl<T> Send for RcuHead<T> {}
-// SAFETY: Several tasks have no access to `head` through a shared reference at a time: `queued` is set by
-// one of them, by the type invariants.
+// SAFETY: Several tasks have no access to `head` through a shared reference at a time: `queued` is
+// set by one of them, by the type invariants.
 unsafe impl<T> Sync for RcuHead<T> {}
 
 impl<T> RcuHead<T> {
     /// Makes a head that is not queued.
     pub fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            // INVARIANT: Not queued. RCU writes `head` when it is queued; before that nobody reads it.
+            // INVARIANT: Not queued. RCU writes `head` when it is queued; before that nobody reads
+            // it.
             head <- Opaque::ffi_init(|_| ()),
             queued: AtomicFlag::new(false),
             _callback: PhantomData,
@@ -161,8 +163,8 @@ macro_rules! impl_has_rcu_head {
 
 /// What happens after the grace period.
 ///
-/// A type that has several such callbacks, of which one at a time is queued, tells them apart by `ID`, as
-/// [`WorkItem`](kernel::workqueue::WorkItem) does.
+/// A type that has several such callbacks, of which one at a time is queued, tells them apart by
+/// `ID`, as [`WorkItem`](kernel::workqueue::WorkItem) does.
 pub trait RcuCallback<const ID: u64 = 0>: HasRcuHead + Send + Sync + 'static {
     /// What is queued: `Arc<Self>` or `Pin<KBox<Self>>`.
     type Pointer: RcuPointer<Target = Self>;
@@ -294,8 +296,8 @@ impl Callbacks {
     ///
     /// # Errors
     ///
-    /// Gives `this` back, and says why: see [`Reason`]. A box has its head alone, so that it comes back
-    /// only if the module is being unloaded.
+    /// Gives `this` back, and says why: see [`Reason`]. A box has its head alone, so that it comes
+    /// back only if the module is being unloaded.
     #[inline]
     pub fn call<P, const ID: u64>(&self, this: P) -> Result<(), Refused<P>>
     where
@@ -335,8 +337,8 @@ impl Callbacks {
     ///
     /// # Safety
     ///
-    /// `raw` is alive and stays where it is, and if this succeeds, it is for the callback to take back
-    /// as a `T::Pointer`.
+    /// `raw` is alive and stays where it is, and if this succeeds, it is for the callback to take
+    /// back as a `T::Pointer`.
     #[inline]
     unsafe fn queue<T: RcuCallback<ID>, const ID: u64>(&self, raw: *const T) -> Result<(), Reason> {
         // SAFETY: The caller guarantees that it is alive.
@@ -348,10 +350,10 @@ impl Callbacks {
             if head.queued.xchg(true, Full) {
                 return Err(Reason::Queued);
             }
-            // SAFETY: `call_rcu()` requires a head that is not queued: the flag was clear, and is set by
-            // this call. The caller guarantees that the head stays until the callback, which is one for
-            // the head of a `T`. The code of the callback stays, too: the anchor was not closed, and its
-            // drop waits first for this read-side section, then for the callback.
+            // SAFETY: `call_rcu()` requires a head that is not queued: the flag was clear, and is
+            // set by this call. The caller guarantees that the head stays until the callback, which
+            // is one for the head of a `T`. The code of the callback stays, too: the anchor was not
+            // closed, and its drop waits first for this read-side section, then for the callback.
             unsafe {
                 helpers::rust_kmemcg_call_rcu_hurry(head.head.get(), Some(callback::<T, ID>))
             };
@@ -371,13 +373,13 @@ impl Callbacks {
 
 /// An [`Arc`] that gives its reference up after a grace period, when it is dropped.
 ///
-/// For a value that RCU readers may still use when its owner is done with it. The drop cannot fail: what
-/// could fail did so when this was made. It complements a box that is freed after a grace period, where
-/// the value has other owners.
+/// For a value that RCU readers may still use when its owner is done with it. The drop cannot fail:
+/// what could fail did so when this was made. It complements a box that is freed after a grace
+/// period, where the value has other owners.
 ///
 /// The drop sleeps nowhere, and does not wait. Context of the drop: any but NMI. If it was the last
-/// reference, the destructor of `T` runs in the RCU callback, a softirq (on PREEMPT_RT a kthread): it must
-/// not sleep. To do something else then, use [`call`](Self::call).
+/// reference, the destructor of `T` runs in the RCU callback, a softirq (on PREEMPT_RT a kthread):
+/// it must not sleep. To do something else then, use [`call`](Self::call).
 ///
 /// One that is forgotten (`mem::forget`) keeps the value and the module for ever: `rmmod` waits.
 ///
@@ -417,8 +419,8 @@ where
 {
     /// There until the drop.
     arc: ManuallyDrop<Arc<T>>,
-    /// The callback is code of the module. Dropped last, when the callback is queued: the anchor waits
-    /// for it from there.
+    /// The callback is code of the module. Dropped last, when the callback is queued: the anchor
+    /// waits for it from there.
     hold: unload::Hold,
 }
 
@@ -493,8 +495,8 @@ where
         T: RcuCallback<ID, Pointer = Arc<T>>,
     {
         let (arc, _hold) = self.into_parts();
-        // SAFETY: By the type invariants, which held for `self`. The callback takes the `Arc` back. The
-        // hold is dropped at the end of this function.
+        // SAFETY: By the type invariants, which held for `self`. The callback takes the `Arc` back.
+        // The hold is dropped at the end of this function.
         unsafe { call_rcu(arc, callback::<T, ID>) };
     }
 
@@ -524,8 +526,8 @@ where
     fn drop(&mut self) {
         // SAFETY: Taken once, as `self` is not used again.
         let arc = unsafe { ManuallyDrop::take(&mut self.arc) };
-        // SAFETY: By the type invariants. The callback takes the `Arc` back. The hold is dropped after
-        // this function.
+        // SAFETY: By the type invariants. The callback takes the `Arc` back. The hold is dropped
+        // after this function.
         unsafe { call_rcu(arc, drop_callback::<T>) };
     }
 }
@@ -534,8 +536,8 @@ where
 ///
 /// # Safety
 ///
-/// `queued` of the head was set for the caller, and the head is not queued. `callback` takes back an
-/// `Arc<T>` whose head it receives. The caller has a hold until this returns.
+/// `queued` of the head was set for the caller, and the head is not queued. `callback` takes back
+/// an `Arc<T>` whose head it receives. The caller has a hold until this returns.
 unsafe fn call_rcu<T: HasRcuHead + Send + Sync + 'static>(
     arc: Arc<T>,
     callback: unsafe extern "C" fn(*mut bindings::callback_head),
@@ -543,9 +545,9 @@ unsafe fn call_rcu<T: HasRcuHead + Send + Sync + 'static>(
     let raw = Arc::into_raw(arc);
     // SAFETY: Alive, as the `Arc` was given up just now, and stays so until the callback.
     let head = unsafe { &*raw }.rcu_head().head.get();
-    // SAFETY: `call_rcu()` requires a head that is not queued, which the caller guarantees, and that stays
-    // until the callback. The code of that stays, too: the anchor waits for the caller's hold, and then for
-    // all callbacks.
+    // SAFETY: `call_rcu()` requires a head that is not queued, which the caller guarantees, and
+    // that stays until the callback. The code of that stays, too: the anchor waits for the caller's
+    // hold, and then for all callbacks.
     unsafe { helpers::rust_kmemcg_call_rcu_hurry(head, Some(callback)) };
 }
 
@@ -567,7 +569,8 @@ unsafe fn called_back<T: HasRcuHead>(ptr: *mut bindings::callback_head) -> *cons
 
 /// # Safety
 ///
-/// Called by RCU only, with the `rcu_head` inside an [`RcuHead<T>`] that was queued with a `T::Pointer`.
+/// Called by RCU only, with the `rcu_head` inside an [`RcuHead<T>`] that was queued with a
+/// `T::Pointer`.
 unsafe extern "C" fn callback<T: RcuCallback<ID>, const ID: u64>(
     ptr: *mut bindings::callback_head,
 ) {
@@ -581,7 +584,8 @@ unsafe extern "C" fn callback<T: RcuCallback<ID>, const ID: u64>(
 
 /// # Safety
 ///
-/// Called by RCU only, with the `rcu_head` inside an [`RcuHead<T>`] that was queued with an `Arc<T>`.
+/// Called by RCU only, with the `rcu_head` inside an [`RcuHead<T>`] that was queued with an
+/// `Arc<T>`.
 unsafe extern "C" fn drop_callback<T: HasRcuHead>(ptr: *mut bindings::callback_head) {
     // SAFETY: The caller guarantees it.
     let this = unsafe { called_back::<T>(ptr) };

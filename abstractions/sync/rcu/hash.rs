@@ -110,9 +110,9 @@ impl<T> Reservation<T> {
 ///
 /// # Invariants
 ///
-/// There are `1 << (64 - shift)` heads. Each starts a list of entries, which ends with null, of the keys that
-/// belong there. The table owns each entry, as a `Pin<KBox>`; what it gives up is freed after a grace
-/// period only. Links are written with `count` locked.
+/// There are `1 << (64 - shift)` heads. Each starts a list of entries, which ends with null, of the
+/// keys that belong there. The table owns each entry, as a `Pin<KBox>`; what it gives up is freed
+/// after a grace period only. Links are written with `count` locked.
 #[pin_data(PinnedDrop)]
 pub struct RcuHash<T: Send + Sync + 'static> {
     heads: KVVec<Link<T>>,
@@ -206,9 +206,9 @@ impl<T: Send + Sync + 'static> PinnedDrop for RcuHash<T> {
         for head in self.heads.iter() {
             let mut next = head.load(Acquire);
             while !next.is_null() {
-                // SAFETY: From `KBox::into_raw()` in `insert()`, and owned by the table, by the type
-                // invariants. There is no reader and no writer: both borrow the table for as long as
-                // they use what they found.
+                // SAFETY: From `KBox::into_raw()` in `insert()`, and owned by the table, by the
+                // type invariants. There is no reader and no writer: both borrow the table for as
+                // long as they use what they found.
                 let entry = unsafe { KBox::into_pin(KBox::from_raw(next)) };
                 next = entry.next.load(Acquire);
             }
@@ -265,7 +265,8 @@ impl<T: Send + Sync + 'static> Writer<'_, T> {
         Ok(())
     }
 
-    /// Removes an entry, and returns whether there was one. Its value is dropped after a grace period.
+    /// Removes an entry, and returns whether there was one. Its value is dropped after a grace
+    /// period.
     pub fn remove(&mut self, key: u64) -> bool {
         let mut link = self.hash.head(key);
         loop {

@@ -2,9 +2,9 @@
 
 //! RCU: what `kernel::sync::rcu` lacks.
 //!
-//! Readers ([`slot::Reader`]) load what an [`RcuSlot`](slot::RcuSlot), an [`RcuArray`](array::RcuArray) or an [`RcuHash`](hash::RcuHash)
-//! leads to. An updater takes it out and waits for a grace period, or leaves the rest to a callback
-//! ([`call_rcu`]).
+//! Readers ([`slot::Reader`]) load what an [`RcuSlot`](slot::RcuSlot), an
+//! [`RcuArray`](array::RcuArray) or an [`RcuHash`](hash::RcuHash) leads to. An updater takes it out
+//! and waits for a grace period, or leaves the rest to a callback ([`call_rcu`]).
 //!
 //! # Examples
 //!

@@ -8,14 +8,15 @@
 //!
 //! # Readers
 //!
-//! A reader is a closure: [`read`], or [`preempt::with`](crate::abstractions::preempt::with). The in-tree
-//! [`rcu::Guard`] is no [`Reader`], since safe code can forget it: a reference on a forgotten guard may
-//! live for ever, and what was loaded by it could be sent to another task, while the critical section
-//! ends with the task that began it (or, on a kernel without `CONFIG_PREEMPT_RCU`, when that sleeps).
+//! A reader is a closure: [`read`], or [`preempt::with`](crate::abstractions::preempt::with). The
+//! in-tree [`rcu::Guard`] is no [`Reader`], since safe code can forget it: a reference on a
+//! forgotten guard may live for ever, and what was loaded by it could be sent to another task,
+//! while the critical section ends with the task that began it (or, on a kernel without
+//! `CONFIG_PREEMPT_RCU`, when that sleeps).
 //!
-//! A closure must not sleep, and no type says so: on a kernel without `CONFIG_PREEMPT_RCU` that ends
-//! the critical section, and what was loaded before may be freed. `CONFIG_DEBUG_ATOMIC_SLEEP` and
-//! `CONFIG_PROVE_RCU` report it.
+//! A closure must not sleep, and no type says so: on a kernel without `CONFIG_PREEMPT_RCU` that
+//! ends the critical section, and what was loaded before may be freed. `CONFIG_DEBUG_ATOMIC_SLEEP`
+//! and `CONFIG_PROVE_RCU` report it.
 //!
 //! # Examples
 //!
@@ -51,8 +52,9 @@ use kernel::{
 ///
 /// # Safety
 ///
-/// No grace period that begins while a reference on such a value is in use ends before that. So safe
-/// code cannot own one, and the references that it gets do not outlive the read-side critical section.
+/// No grace period that begins while a reference on such a value is in use ends before that. So
+/// safe code cannot own one, and the references that it gets do not outlive the read-side critical
+/// section.
 pub unsafe trait Reader {}
 
 /// Evidence that the code is called by [`read`].
@@ -62,8 +64,8 @@ pub unsafe trait Reader {}
 /// The RCU read lock is held in this task.
 pub struct ReadSide(#[allow(dead_code)] rcu::Guard);
 
-// SAFETY: `rcu_read_lock()` holds every grace period open that begins before `rcu_read_unlock()`, by
-// the type invariants. The one value is on the stack of `read()`, and used by its closure only.
+// SAFETY: `rcu_read_lock()` holds every grace period open that begins before `rcu_read_unlock()`,
+// by the type invariants. The one value is on the stack of `read()`, and used by its closure only.
 unsafe impl Reader for ReadSide {}
 
 /// Calls `f` in an RCU read-side critical section. Context: any; `f` must not sleep.
@@ -102,8 +104,8 @@ impl<T> RcuSlot<T> {
 
     /// Fills an empty slot.
     ///
-    /// A reader that sees the pointer sees all that was written to the `T` before: the exchange is a
-    /// release, [`load`](Self::load) an acquire (`rcu_assign_pointer()`, `rcu_dereference()`).
+    /// A reader that sees the pointer sees all that was written to the `T` before: the exchange is
+    /// a release, [`load`](Self::load) an acquire (`rcu_assign_pointer()`, `rcu_dereference()`).
     /// Context: any.
     ///
     /// # Errors
@@ -123,9 +125,9 @@ impl<T> RcuSlot<T> {
     /// critical section.
     #[inline]
     pub fn load<'a>(&'a self, _reader: &'a impl Reader) -> Option<&'a T> {
-        // SAFETY: Null, or the `T` of an `Arc` of the slot, by the type invariants. If that is taken
-        // meanwhile, it is a `Retired`, which keeps it alive for a grace period, and `_reader` holds
-        // that open.
+        // SAFETY: Null, or the `T` of an `Arc` of the slot, by the type invariants. If that is
+        // taken meanwhile, it is a `Retired`, which keeps it alive for a grace period, and
+        // `_reader` holds that open.
         unsafe { self.ptr.load(Acquire).as_ref() }
     }
 
@@ -166,8 +168,8 @@ impl<T> Drop for RcuSlot<T> {
     fn drop(&mut self) {
         let old = self.ptr.load(Acquire);
         if !old.is_null() {
-            // SAFETY: From `Arc::into_raw()`, and owned by the slot, by the type invariants. There is
-            // no reader: `load()` borrows the slot for as long as its result is used.
+            // SAFETY: From `Arc::into_raw()`, and owned by the slot, by the type invariants. There
+            // is no reader: `load()` borrows the slot for as long as its result is used.
             drop(unsafe { Arc::from_raw(old) });
         }
     }
