@@ -15,7 +15,8 @@ use core::{
 /// Dropping it is legal in any context, and may run [`Release::release`] there, in an RCU read-side
 /// critical section. A guard that is forgotten keeps the `T`, and the module, for ever.
 ///
-/// As `percpu_ref_put()`, but see `include/percpu_ref_preempt.h`.
+/// As `percpu_ref_put()`.
+/// What differs from that is in `include/percpu_ref_preempt.h`.
 ///
 /// # Invariants
 ///
@@ -31,7 +32,8 @@ unsafe impl<T: Release> Sync for Guard<T> {}
 impl<T: Release> PercpuRef<T> {
     /// Takes a reference, unless the count was killed or never started.
     ///
-    /// As `percpu_ref_tryget_live()`, but see `include/percpu_ref_preempt.h`. Context: any.
+    /// As `percpu_ref_tryget_live()`. Context: any.
+    /// What differs from that is in `include/percpu_ref_preempt.h`.
     #[inline]
     pub fn tryget_live(this: &T) -> Option<Guard<T>> {
         let refs = this.percpu_ref().inner.get();
