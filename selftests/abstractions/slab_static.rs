@@ -360,23 +360,25 @@ fn registrations_come_and_go_on_both_cpus() -> Result {
     static WRONG: Counter = Counter::new();
     static ENDED: Counter = Counter::new();
     const KEEP: usize = 16;
+    fn once(module: &Handle, round: u64) -> Result {
+        let cache = Registration::<Values>::new(module)?;
+        let own = ValueBox::new(value(round), GFP_KERNEL)?;
+        let made = MADE.get();
+        check!(eventually(|| MADE.get() >= made + 200));
+        drop(cache);
+        check_err!(Registration::<Values>::new(module).map(drop), EBUSY);
+        check!(ValueBox::new(value(round), GFP_KERNEL).is_err());
+        // Those that keep a box drop it now.
+        let refused = REFUSED.get();
+        check!(eventually(|| REFUSED.get() >= refused + 4 * KEEP));
+        check_err!(Registration::<Values>::new(module).map(drop), EBUSY);
+        check_eq!(own.0, round);
+        Ok(())
+    }
     fn come_and_go() -> Result {
         for round in 0..20 {
-            unload::scope(|module| {
-                let cache = Registration::<Values>::new(module)?;
-                let own = ValueBox::new(value(round), GFP_KERNEL)?;
-                let made = MADE.get();
-                check!(eventually(|| MADE.get() >= made + 200));
-                drop(cache);
-                check_err!(Registration::<Values>::new(module).map(drop), EBUSY);
-                check!(ValueBox::new(value(round), GFP_KERNEL).is_err());
-                // Those that keep a box drop it now.
-                let refused = REFUSED.get();
-                check!(eventually(|| REFUSED.get() >= refused + 4 * KEEP));
-                check_err!(Registration::<Values>::new(module).map(drop), EBUSY);
-                check_eq!(own.0, round);
-                Ok(())
-            })?;
+            // The scope waits for the boxes of the others, who must end if this fails.
+            unload::scope(|module| once(module, round).inspect_err(|_| ENDED.set(1)))?;
         }
         Ok(())
     }
