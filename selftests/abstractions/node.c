@@ -5,9 +5,7 @@
 #include <linux/mm.h>
 #include <linux/nodemask.h>
 
-int rust_kmemcg_test_node_of(const void *object);
-bool rust_kmemcg_test_node_has_memory(int node);
-bool rust_kmemcg_test_node_online(int node);
+#include "node.h"
 
 /* The node of a slab object; -1 for one of KFENCE, whose node nobody chooses. */
 int rust_kmemcg_test_node_of(const void *object)
