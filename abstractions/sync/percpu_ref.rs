@@ -50,11 +50,12 @@
 //! fn example(module: &unload::Handle) -> Result {
 //!     let queue = Builder::unbound().build(c"example", module)?;
 //!     let queue = Arc::new(queue, GFP_KERNEL)?;
+//!     let releases = queue.clone();
 //!     let session = Arc::pin_init(
 //!         try_pin_init!(Session {
 //!             refs <- PercpuRef::new(GFP_KERNEL),
 //!             work <- new_work!("Session::work"),
-//!             queue: queue.clone(),
+//!             queue: releases,
 //!         }),
 //!         GFP_KERNEL,
 //!     )?;
