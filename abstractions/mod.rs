@@ -22,6 +22,7 @@ kernel::static_assert!(kernel::ffi::c_ulong::BITS == 64, "the counts need 64 bit
 // For the kernel crate: what it lacks, under the names that it would have there.
 pub mod any_cstring;
 pub mod context;
+mod field;
 pub mod ida;
 pub mod name_hash;
 pub mod preempt;

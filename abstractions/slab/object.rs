@@ -67,18 +67,10 @@ pub unsafe trait HasCache {
 #[macro_export]
 macro_rules! impl_has_cache {
     (impl $({$($generics:tt)*})? HasCache for $self:ty { self.$field:ident }) => {
-        // SAFETY: Always the same field, and nothing that it derefs to, as the pattern and the
-        // pointers see to. An object keeps `self` behind a shared `Arc`, so nobody can replace the
-        // field while there is one.
-        unsafe impl $(<$($generics)*>)? $crate::abstractions::slab::HasCache for $self {
-            #[inline]
-            fn cache(&self) -> &$crate::abstractions::slab::RawCache {
-                let Self { $field: field, .. } = self;
-                let field: *const _ = field;
-                let field: *const $crate::abstractions::slab::RawCache = field;
-                // SAFETY: A field of `self`.
-                unsafe { &*field }
-            }
+        $crate::impl_has_field! {
+            {$($($generics)*)?} $crate::abstractions::slab::HasCache,
+            $self { self.$field: $crate::abstractions::slab::RawCache }
+            cache
         }
     };
 }
@@ -487,20 +479,10 @@ pub unsafe trait HasKfreeRcuHead {
 #[macro_export]
 macro_rules! impl_has_kfree_rcu_head {
     (impl $({$($generics:tt)*})? HasKfreeRcuHead for $self:ty { self.$field:ident }) => {
-        // SAFETY: A field, and nothing that it derefs to, as the pattern and the pointers see to.
-        unsafe impl $(<$($generics)*>)? $crate::abstractions::slab::HasKfreeRcuHead
-            for $self
-        {
-            const OFFSET: usize = ::core::mem::offset_of!($self, $field);
-
-            #[inline]
-            fn kfree_rcu_head(&self) -> &$crate::abstractions::slab::KfreeRcuHead {
-                let Self { $field: field, .. } = self;
-                let field: *const _ = field;
-                let field: *const $crate::abstractions::slab::KfreeRcuHead = field;
-                // SAFETY: A field of `self`.
-                unsafe { &*field }
-            }
+        $crate::impl_has_field! {
+            {$($($generics)*)?} $crate::abstractions::slab::HasKfreeRcuHead,
+            $self { self.$field: $crate::abstractions::slab::KfreeRcuHead }
+            kfree_rcu_head, offset OFFSET
         }
     };
 }

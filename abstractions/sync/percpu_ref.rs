@@ -157,23 +157,10 @@ pub unsafe trait HasPercpuRef: Sized + Send + Sync + 'static {
 #[macro_export]
 macro_rules! impl_has_percpu_ref {
     (impl $({$($generics:tt)*})? HasPercpuRef for $self:ty { self.$field:ident }) => {
-        // SAFETY: `percpu_ref` borrows the field and `container_of!` is the inverse of that; it
-        // compiles only if the field has the right type.
-        unsafe impl $(<$($generics)*>)? $crate::abstractions::sync::percpu_ref::HasPercpuRef
-            for $self
-        {
-            #[inline]
-            fn percpu_ref(&self) -> &$crate::abstractions::sync::percpu_ref::PercpuRef<Self> {
-                &self.$field
-            }
-
-            #[inline]
-            unsafe fn container(
-                field: *const $crate::abstractions::sync::percpu_ref::PercpuRef<Self>,
-            ) -> *const Self {
-                // SAFETY: The caller guarantees that `field` is this field of a `Self`.
-                unsafe { ::kernel::container_of!(field, Self, $field) }
-            }
+        $crate::impl_has_field! {
+            {$($($generics)*)?} $crate::abstractions::sync::percpu_ref::HasPercpuRef,
+            $self { self.$field: $crate::abstractions::sync::percpu_ref::PercpuRef<Self> }
+            percpu_ref, container container
         }
     };
 }

@@ -16,7 +16,8 @@ pub struct Far {
     refs: PercpuRef<Far>,
 }
 
-impl_has_percpu_ref! { impl HasPercpuRef for Far { self.refs } } //~ ERROR E0308 mismatched types
+impl_has_percpu_ref! { impl HasPercpuRef for Far { self.refs } } //~ ERROR E0308 found `*const Arc<PercpuRef<Far>>`
+//~^ ERROR E0308 found `*mut Arc<PercpuRef<Far>>`
 
 #[cfg(not(fixed))]
 type Value = Cell<u64>;

@@ -140,23 +140,10 @@ pub unsafe trait HasRcuHead: Sized {
 #[macro_export]
 macro_rules! impl_has_rcu_head {
     (impl $({$($generics:tt)*})? HasRcuHead for $self:ty { self.$field:ident }) => {
-        // SAFETY: `rcu_head` borrows the field and `container_of!` is the inverse of that; it
-        // compiles only if the field has the right type.
-        unsafe impl $(<$($generics)*>)? $crate::abstractions::sync::rcu::call_rcu::HasRcuHead
-            for $self
-        {
-            #[inline]
-            fn rcu_head(&self) -> &$crate::abstractions::sync::rcu::call_rcu::RcuHead<Self> {
-                &self.$field
-            }
-
-            #[inline]
-            unsafe fn container(
-                field: *const $crate::abstractions::sync::rcu::call_rcu::RcuHead<Self>,
-            ) -> *const Self {
-                // SAFETY: The caller says that `field` is this field of a `Self`.
-                unsafe { ::kernel::container_of!(field, Self, $field) }
-            }
+        $crate::impl_has_field! {
+            {$($($generics)*)?} $crate::abstractions::sync::rcu::call_rcu::HasRcuHead,
+            $self { self.$field: $crate::abstractions::sync::rcu::call_rcu::RcuHead<Self> }
+            rcu_head, container container
         }
     };
 }
