@@ -2,11 +2,12 @@
 
 //! What the `impl_has_*!` macros of this crate have in common.
 
-/// Implements a trait that says that a type contains a field of some type: a function that borrows the
-/// field and, where they are named, one that leads from the field to the structure around it, and a
-/// constant that is the offset of the field.
+/// Implements a trait that says that a type contains a field of some type: a function that borrows
+/// the field and, where they are named, one that leads from the field to the structure around it,
+/// and a constant that is the offset of the field.
 ///
-/// The trait requires that these belong to one field, which is always the same and of exactly that type.
+/// The trait requires that these belong to one field, which is always the same and of exactly that
+/// type.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! impl_has_field {
@@ -15,8 +16,9 @@ macro_rules! impl_has_field {
         $borrow:ident $(, container $container:ident)? $(, offset $offset:ident)?
     ) => {
         // SAFETY: All are of one field, and nothing that it derefs to: the pattern has the field
-        // itself, and the pointers are of one type. `container_of!` is the inverse of the borrow. An
-        // object of a cache keeps the structure behind a shared `Arc`, so nobody can replace the field.
+        // itself, and the pointers are of one type. `container_of!` is the inverse of the borrow.
+        // An object of a cache keeps the structure behind a shared `Arc`, so nobody can replace the
+        // field.
         unsafe impl<$($generics)*> $trait for $self {
             $(const $offset: usize = ::core::mem::offset_of!($self, $field);)?
 

@@ -17,7 +17,7 @@ pub struct Far {
 }
 
 impl_has_percpu_ref! { impl HasPercpuRef for Far { self.refs } } //~ ERROR E0308 found `*const Arc<PercpuRef<Far>>`
-//~^ ERROR E0308 found `*mut Arc<PercpuRef<Far>>`
+                                                                 //~^ ERROR E0308 found `*mut Arc<PercpuRef<Far>>`
 
 #[cfg(not(fixed))]
 type Value = Cell<u64>;
