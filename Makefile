@@ -26,7 +26,7 @@ demo:
 	@scripts/vm/demo $(kernel)
 
 check:
-	@scripts/test/check $(kernel) $(foreach suite,$(SUITE),--suite $(suite)) \
+	@scripts/test/check $(kernel) $(if $(MACHINE),--machine $(MACHINE)) $(foreach suite,$(SUITE),--suite $(suite)) \
 		$(foreach test,$(TESTS),--test $(test))
 
 check-all:
@@ -68,7 +68,8 @@ shell:
 define help_text
 make            build rust_kmemcg.ko for the running kernel, or for KDIR=<build folder>
 make demo       show the whole life of a cache, in a stock kernel in a virtual machine
-make check      run the tests in the same machine (SUITE="<suite> ...", TESTS="<file> ...")
+make check      run the tests in the same machine (SUITE="<suite> ...", TESTS="<file> ...");
+                MACHINE=nodes or slub-debug is another machine
 make check-all  run all suites on all kernels, and the mutants (SHORT=1: as CI does)
 make bench      count instructions, and compare with targets (ONLY="<measurement>")
 make report     draw what happened in a run, as a page (TORTURE_S=<seconds>, TRACE=<file>)
