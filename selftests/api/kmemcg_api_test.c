@@ -226,7 +226,8 @@ static int cache_of_a_group(void)
 	last = kmemcg_alloc(root, group, GFP_ATOMIC);
 	EXPECT(first && last);
 	EXPECT(stats(root).allocations_root == 1);
-	EXPECT(stats(root).objects == 2);
+	/* The worker that has made the cache may have a reference still. */
+	EXPECT_SOON(stats(root).objects == 2);
 
 	EXPECT(kmemcg_group_offline(group) == 0);
 	EXPECT_SOON(stats(root).deactivations == 1);
@@ -302,7 +303,7 @@ static int busy(void)
 		EXPECT(kmemcg_root_destroy(root) == -EBUSY);
 	second = kmemcg_alloc(root, group, GFP_KERNEL);
 	EXPECT(first && second);
-	EXPECT(stats(root).objects == 2);
+	EXPECT_SOON(stats(root).objects == 2);
 	kmemcg_free(first);
 	EXPECT(kmemcg_root_destroy(root) == -EBUSY);
 	kmemcg_free(second);
