@@ -13,7 +13,7 @@
 macro_rules! impl_has_field {
     (
         {$($generics:tt)*} $trait:path, $self:ty { self.$field:ident: $type:ty }
-        $borrow:ident $(, container $container:ident)? $(, offset $offset:ident)?
+        $borrow:ident $(, container: $container:ident)? $(, offset: $offset:ident)?
     ) => {
         // SAFETY: All are of one field, and nothing that it derefs to: the pattern has the field
         // itself, and the pointers are of one type. `container_of!` is the inverse of the borrow.

@@ -482,7 +482,7 @@ macro_rules! impl_has_kfree_rcu_head {
         $crate::impl_has_field! {
             {$($($generics)*)?} $crate::abstractions::slab::HasKfreeRcuHead,
             $self { self.$field: $crate::abstractions::slab::KfreeRcuHead }
-            kfree_rcu_head, offset OFFSET
+            kfree_rcu_head, offset: OFFSET
         }
     };
 }

@@ -160,7 +160,7 @@ macro_rules! impl_has_percpu_ref {
         $crate::impl_has_field! {
             {$($($generics)*)?} $crate::abstractions::sync::percpu_ref::HasPercpuRef,
             $self { self.$field: $crate::abstractions::sync::percpu_ref::PercpuRef<Self> }
-            percpu_ref, container container
+            percpu_ref, container: container
         }
     };
 }

@@ -143,7 +143,7 @@ macro_rules! impl_has_rcu_head {
         $crate::impl_has_field! {
             {$($($generics)*)?} $crate::abstractions::sync::rcu::call_rcu::HasRcuHead,
             $self { self.$field: $crate::abstractions::sync::rcu::call_rcu::RcuHead<Self> }
-            rcu_head, container container
+            rcu_head, container: container
         }
     };
 }
