@@ -64,6 +64,17 @@ pub fn interrupts_enabled() -> bool {
     !unsafe { helpers::rust_kmemcg_irqs_disabled() }
 }
 
+/// Is the caller in an interrupt, or does it run with softirqs disabled? It must not sleep then,
+/// even if [`Context::current`] is a task: RCU callbacks run in such tasks on PREEMPT_RT, and on
+/// other kernels with `rcu_nocbs=` or `rcutree.use_softirq=0`.
+///
+/// Equivalent to `in_interrupt()`. Context: any.
+#[inline]
+pub fn in_interrupt() -> bool {
+    // SAFETY: Reads the preempt count of this CPU, and requires nothing.
+    unsafe { helpers::rust_kmemcg_in_interrupt() }
+}
+
 impl fmt::Display for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

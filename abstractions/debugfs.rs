@@ -110,7 +110,7 @@ struct Inner<T: Send + Sync + 'static> {
     #[pin]
     work: Work<Inner<T>>,
     /// The operations of the files are code of the module. Dropped last.
-    _hold: unload::Hold,
+    hold: Option<unload::Hold>,
 }
 
 impl_has_work! { impl{T: Send + Sync + 'static} HasWork<Self> for Inner<T> { self.work } }
@@ -124,8 +124,11 @@ unsafe impl<T: Send + Sync> Sync for Inner<T> {}
 impl<T: Send + Sync + 'static> WorkItem for Inner<T> {
     type Pointer = Pin<KBox<Self>>;
 
-    fn run(this: Pin<KBox<Self>>) {
+    fn run(mut this: Pin<KBox<Self>>) {
+        let hold = this.as_mut().project().hold.take();
         drop(this);
+        // Nothing but the return to the workqueue follows.
+        drop(hold);
     }
 }
 
@@ -201,7 +204,7 @@ impl<T: Send + Sync + 'static> Folder<T> {
                 data,
                 users <- new_mutex!(KVec::new(), "debugfs::Folder::users"),
                 work <- new_work!("debugfs::Folder"),
-                _hold: module.take_hold(unload::Abstraction::new())?,
+                hold: Some(module.take_hold(unload::Abstraction::new())?),
                 dentry: {
                     // SAFETY: `name` is a C string, which is copied; a null parent is the top.
                     from_err_ptr(unsafe {

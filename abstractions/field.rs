@@ -6,13 +6,13 @@
 /// the field and, where they are named, one that leads from the field to the structure around it,
 /// and a constant that is the offset of the field.
 ///
-/// The trait requires that these belong to one field, which is always the same and of exactly that
-/// type.
+/// `unsafe`: the trait requires no more than that these belong to one field, which is always the
+/// same and of exactly that type.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! impl_has_field {
     (
-        {$($generics:tt)*} $trait:path, $self:ty { self.$field:ident: $type:ty }
+        unsafe {$($generics:tt)*} $trait:path, $self:ty { self.$field:ident: $type:ty }
         $borrow:ident $(, container: $container:ident)? $(, offset: $offset:ident)?
     ) => {
         // SAFETY: All are of one field, and nothing that it derefs to: the pattern has the field

@@ -160,6 +160,11 @@ __rust_helper unsigned int rust_kmemcg_context(void)
 	return kmemcg_context();
 }
 
+__rust_helper bool rust_kmemcg_in_interrupt(void)
+{
+	return in_interrupt();
+}
+
 __rust_helper bool rust_kmemcg_irqs_disabled(void)
 {
 	return irqs_disabled();

@@ -74,7 +74,7 @@ impl Ida {
 
     /// Gives a number back. C warns if it is not in use.
     ///
-    /// Wraps `ida_free()`. Context: any.
+    /// Wraps `ida_free()`. Context: any but NMI.
     pub fn free(&self, id: u32) {
         // SAFETY: Initialised, by the type invariants.
         unsafe { bindings::ida_free(self.inner.get(), id) };

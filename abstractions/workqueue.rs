@@ -56,7 +56,7 @@ pub use scoped::{
 };
 
 use crate::abstractions::{
-    context::Context,
+    context::in_interrupt,
     helpers,
     sync::wait_group::WaitGroup,
     unload, //
@@ -88,10 +88,11 @@ use kernel::{
 ///
 /// The drop sleeps: it waits for all items, and for delayed ones as long as their delay is. But a
 /// worker, of whatever queue, does not wait: the item that it runs may be one of this queue, or one
-/// that an item of this queue waits for. Nor does an interrupt. There the queue is drained and
-/// destroyed later, by a worker of the system. If the items must have run, call
-/// [`drain`](Self::drain) before the drop. Context of the drop: may sleep in a task that is no
-/// worker; otherwise any but NMI.
+/// that an item of this queue waits for. Nor does an interrupt, or a task with softirqs disabled,
+/// such as one that runs RCU callbacks. There the queue is drained and destroyed later, by a worker
+/// of the system. If the items must have run, call [`drain`](Self::drain) before the drop. Context
+/// of the drop: may sleep in a task that is no worker and has softirqs enabled; otherwise any but
+/// NMI.
 ///
 /// Nor are delayed items cancelled then: the worker of the system waits for their timers. So it is
 /// occupied, and the module kept, for as long as the longest delay. To end at once, cancel each
@@ -210,7 +211,7 @@ impl OwnedQueue {
     /// Queues a work item. What it returns depends on the kind of pointer, as with the in-tree
     /// [`Queue::enqueue`].
     ///
-    /// Wraps `queue_work()`. Context: any; does not sleep.
+    /// Wraps `queue_work()`. Context: any but NMI; does not sleep.
     #[inline]
     pub fn enqueue<W, const ID: u64>(&self, work: W) -> W::EnqueueOutput
     where
@@ -293,7 +294,7 @@ impl OwnedQueue {
 impl Drop for OwnedQueue {
     fn drop(&mut self) {
         // An item of a BH workqueue runs in a softirq, where `current_work()` is none.
-        if Context::current() != Context::Task || is_worker() {
+        if in_interrupt() || is_worker() {
             self.tear_down_later();
         } else if self.teardown.is_some() {
             might_sleep();

@@ -101,6 +101,7 @@ static inline unsigned int kmemcg_context(void)
 }
 
 unsigned int rust_kmemcg_context(void);
+bool rust_kmemcg_in_interrupt(void);
 bool rust_kmemcg_irqs_disabled(void);
 
 /*

@@ -14,7 +14,7 @@
 //!    reference too, and that is all.
 //! 2. *Drop of the [`CountedCache`], any context.* `percpu_ref_kill()`: no new reference can be
 //!    taken, and RCU is asked to make the count exact. Nobody waits. Then its own reference is put.
-//! 3. *Grace period; softirq.* The per-CPU counters are added up in one atomic counter.
+//! 3. *Grace period; RCU callback.* The per-CPU counters are added up in one atomic counter.
 //! 4. *The put that brings it to zero, any context*: the drop of the last object, in a hard
 //!    interrupt maybe, or step 3 where no object was left. It calls the release function of the
 //!    `percpu_ref`, right there. That function receives the `Arc` that the count had owned all the

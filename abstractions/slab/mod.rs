@@ -122,8 +122,9 @@ impl RawCache {
     ///
     /// # Errors
     ///
-    /// - `EINVAL`: a size of zero, an alignment over a page, a usercopy window outside of the
-    ///   object, or a name with a space, a slash or anything that is not printable ASCII.
+    /// - `EINVAL`: a size of zero, an alignment over a page, or one that is no power of two, a
+    ///   usercopy window outside of the object, sheaves of more than 4096 objects, or a name with a
+    ///   space, a slash or anything that is not printable ASCII.
     /// - `E2BIG`: a size over [`MAX_SIZE`].
     /// - `ENOMEM`.
     pub fn new(name: &CStr, layout: Layout, options: Options) -> Result<Self> {

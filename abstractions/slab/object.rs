@@ -57,7 +57,7 @@ pub unsafe trait Owner {
 /// # Safety
 ///
 /// [`cache`](Self::cache) returns the same field of `self` always; the cache in it is not replaced
-/// or dropped before `self` is.
+/// or dropped as long as there is a [`Guard`] of `self`.
 pub unsafe trait HasCache {
     /// The field.
     fn cache(&self) -> &RawCache;
@@ -68,7 +68,7 @@ pub unsafe trait HasCache {
 macro_rules! impl_has_cache {
     (impl $({$($generics:tt)*})? HasCache for $self:ty { self.$field:ident }) => {
         $crate::impl_has_field! {
-            {$($($generics)*)?} $crate::abstractions::slab::HasCache,
+            unsafe {$($($generics)*)?} $crate::abstractions::slab::HasCache,
             $self { self.$field: $crate::abstractions::slab::RawCache }
             cache
         }
@@ -480,7 +480,7 @@ pub unsafe trait HasKfreeRcuHead {
 macro_rules! impl_has_kfree_rcu_head {
     (impl $({$($generics:tt)*})? HasKfreeRcuHead for $self:ty { self.$field:ident }) => {
         $crate::impl_has_field! {
-            {$($($generics)*)?} $crate::abstractions::slab::HasKfreeRcuHead,
+            unsafe {$($($generics)*)?} $crate::abstractions::slab::HasKfreeRcuHead,
             $self { self.$field: $crate::abstractions::slab::KfreeRcuHead }
             kfree_rcu_head, offset: OFFSET
         }

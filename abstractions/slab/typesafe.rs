@@ -33,8 +33,9 @@ use kernel::{
 
 /// A type that can be looked at while its memory is freed and allocated again.
 ///
-/// It is made once for each piece of memory, by [`Self::new`], and never dropped or made anew: what
-/// is allocated has the content that its last user left. All access is shared, so what changes in
+/// It is made by [`Self::new`] when its memory is new, and never dropped: what is allocated has the
+/// content that its last user left. KFENCE, which serves a few allocations from memory of its own,
+/// makes it anew for each of them, after a grace period. All access is shared, so what changes in
 /// it is atomic or has a lock.
 pub trait Typesafe: Send + Sync + 'static {
     /// The content of memory that was never used, which is written in its place: a value, or an

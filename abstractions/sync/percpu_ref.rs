@@ -37,7 +37,8 @@
 //! impl Release for Session {
 //!     // Runs in any context, and must not sleep: passes the structure on to a worker, which may.
 //!     fn release(this: Released<Self>) {
-//!         assert!(this.enqueue_on(|this| &this.queue).is_ok());
+//!         // Refused only if somebody else has queued it, or cancels it, and so has an `Arc`.
+//!         let _ = this.enqueue_on(|this| &this.queue);
 //!     }
 //! }
 //!
@@ -158,7 +159,7 @@ pub unsafe trait HasPercpuRef: Sized + Send + Sync + 'static {
 macro_rules! impl_has_percpu_ref {
     (impl $({$($generics:tt)*})? HasPercpuRef for $self:ty { self.$field:ident }) => {
         $crate::impl_has_field! {
-            {$($($generics)*)?} $crate::abstractions::sync::percpu_ref::HasPercpuRef,
+            unsafe {$($($generics)*)?} $crate::abstractions::sync::percpu_ref::HasPercpuRef,
             $self { self.$field: $crate::abstractions::sync::percpu_ref::PercpuRef<Self> }
             percpu_ref, container: container
         }
@@ -170,8 +171,9 @@ pub trait Release: HasPercpuRef {
     /// Called once for each start, when the count reaches zero after a kill, by whoever puts the
     /// last reference.
     ///
-    /// Context: any, hard irq included (not on PREEMPT_RT); an RCU read-side critical section.
-    /// Must not sleep. `this` must be queued, unless there is another [`Arc`] of the structure.
+    /// Context: any but NMI, hard irq included (not on PREEMPT_RT); an RCU read-side critical
+    /// section. Must not sleep. `this` must be queued, unless there is another [`Arc`] of the
+    /// structure.
     ///
     /// Once it is queued the structure may be dropped at any time, also before this has returned.
     /// So whatever is cloned out of the structure, and dropped here, may be the last of its kind:
@@ -254,8 +256,8 @@ impl<T: Release> PercpuRef<T> {
     /// never started. While another thread changes the count (starts, resurrects or switches it)
     /// the kill is deferred to the end of that change, and live references can be taken until then.
     ///
-    /// Wraps `percpu_ref_kill()`. Context: any; does not wait. The release callback may run before
-    /// it returns.
+    /// Wraps `percpu_ref_kill()`. Context: any but NMI; does not wait. The release callback may run
+    /// before it returns.
     pub fn kill(&self) -> bool {
         self.kill_or_defer(State::NONE)
     }
@@ -263,7 +265,7 @@ impl<T: Release> PercpuRef<T> {
     /// As [`kill`](Self::kill), and calls [`Confirm::confirmed`] when no CPU can take a live
     /// reference any more. If the kill is deferred, so is the confirmation.
     ///
-    /// Wraps `percpu_ref_kill_and_confirm()`. Context: any; does not wait.
+    /// Wraps `percpu_ref_kill_and_confirm()`. Context: any but NMI; does not wait.
     pub fn kill_and_confirm(&self) -> bool
     where
         T: Confirm,

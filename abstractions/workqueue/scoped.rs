@@ -71,6 +71,12 @@ mod sealed {
     pub trait Target {
         /// A queue that exists as long as `self` does, wherever `self` is moved to.
         fn as_ptr(&self) -> *mut kernel::bindings::workqueue_struct;
+
+        /// A hold for the worker that runs an item, unless the queue is destroyed, which waits for
+        /// that, before the module is unloaded.
+        fn hold(&self) -> Option<crate::abstractions::unload::Hold> {
+            None
+        }
     }
 }
 
@@ -102,7 +108,7 @@ impl sealed::Target for &OwnedQueue {
 pub struct SystemQueue {
     queue: &'static Queue,
     /// Dropped last.
-    _hold: unload::Hold,
+    hold: unload::Hold,
 }
 
 impl SystemQueue {
@@ -115,7 +121,7 @@ impl SystemQueue {
         // INVARIANT: In safe code, a `Queue` for ever is one of the kernel's.
         Ok(Self {
             queue,
-            _hold: module.take_hold(unload::Abstraction::new())?,
+            hold: module.take_hold(unload::Abstraction::new())?,
         })
     }
 }
@@ -125,6 +131,11 @@ impl sealed::Target for SystemQueue {
     fn as_ptr(&self) -> *mut bindings::workqueue_struct {
         // A `Queue` is a transparent wrapper of it.
         ptr::from_ref(self.queue).cast_mut().cast()
+    }
+
+    #[inline]
+    fn hold(&self) -> Option<unload::Hold> {
+        Some(self.hold.clone())
     }
 }
 
@@ -205,13 +216,19 @@ where
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
+        // The closure may drop the item.
+        let hold = this.queue.hold();
         this.runner.store(Task::current_raw(), Relaxed);
         let again = (this.run)();
         this.runner.store(ptr::null_mut(), Relaxed);
         if let Some(delay) = again {
             // Refused if it was queued meanwhile, or is disabled.
             this.queue_after(delay);
+        } else {
+            drop(this);
         }
+        // Nothing but the return to the workqueue follows.
+        drop(hold);
     }
 }
 

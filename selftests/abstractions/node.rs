@@ -5,7 +5,7 @@
 use core::ffi::{c_int, c_void};
 use kernel::alloc::NumaNode;
 
-// Defined in `node.c`.
+// Defined in `kernel.c`.
 extern "C" {
     fn rust_kmemcg_test_node_of(object: *const c_void) -> c_int;
     fn rust_kmemcg_test_node_has_memory(node: c_int) -> bool;

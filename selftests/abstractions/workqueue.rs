@@ -55,6 +55,7 @@ tests! { "workqueue":
     drop_drains,
     drop_in_its_own_item,
     drop_in_every_context,
+    drop_with_softirqs_disabled,
     queued_item_is_refused,
     queued_in_every_context,
 }
@@ -268,6 +269,29 @@ fn drop_in_every_context() -> Result {
         exec::run(context, queue, drop).map_err(|(error, _)| error)?;
         check!(eventually(|| RUNS.get() == 1));
     }
+    Ok(())
+}
+
+/// As in a task that runs RCU callbacks: it must not sleep, though it is in no interrupt.
+fn drop_with_softirqs_disabled() -> Result {
+    // Defined in `kernel.c`.
+    extern "C" {
+        fn rust_kmemcg_test_local_bh_disable();
+        fn rust_kmemcg_test_local_bh_enable();
+    }
+    RUNS.set(0);
+    let queue = Builder::unbound().build(c"kmemcg_test_bh", crate::handle()?)?;
+    queue.try_spawn(GFP_KERNEL, || {
+        RUNS.add();
+    })?;
+    // SAFETY: Enabled again below, by the same task.
+    unsafe { rust_kmemcg_test_local_bh_disable() };
+    let context = Context::current();
+    drop(queue);
+    // SAFETY: Disabled above.
+    unsafe { rust_kmemcg_test_local_bh_enable() };
+    check!(context == Context::Task);
+    check!(eventually(|| RUNS.get() == 1));
     Ok(())
 }
 

@@ -12,8 +12,8 @@ use core::{
 
 /// A reference counted by the [`PercpuRef`] of `T`. Keeps the `T` alive.
 ///
-/// Dropping it is legal in any context, and may run [`Release::release`] there, in an RCU read-side
-/// critical section. A guard that is forgotten keeps the `T`, and the module, for ever.
+/// Dropping it is legal in any context but NMI, and may run [`Release::release`] there, in an RCU
+/// read-side critical section. A guard that is forgotten keeps the `T`, and the module, for ever.
 ///
 /// As `percpu_ref_put()`.
 /// What differs from that is in `include/percpu_ref_preempt.h`.

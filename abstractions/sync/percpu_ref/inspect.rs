@@ -12,7 +12,7 @@ use kernel::bindings;
 impl<T> PercpuRef<T> {
     /// Is the count zero? False while it is per-CPU.
     ///
-    /// Wraps `percpu_ref_is_zero()`. Context: any.
+    /// Wraps `percpu_ref_is_zero()`. Context: any but NMI; on PREEMPT_RT a task.
     pub fn is_zero(&self) -> bool {
         // SAFETY: Initialised, by the type invariants.
         unsafe { bindings::percpu_ref_is_zero(self.inner.get()) }

@@ -66,7 +66,9 @@ impl<T> Released<T> {
     ///
     /// # Errors
     ///
-    /// Gives `self` back if its work item is queued already, through another [`Arc`].
+    /// Gives `self` back if its work item is queued already, or is disabled, as it is while
+    /// [`cancel_sync`](crate::abstractions::workqueue::cancel_sync) waits for it. Either way there
+    /// is another [`Arc`].
     #[inline]
     pub fn enqueue_on<const ID: u64>(
         self,
@@ -78,12 +80,12 @@ impl<T> Released<T> {
         // A pointer, as the queue may go away before the call below has returned: a reference must
         // not be used in a call that it does not outlive.
         let queue = queue(&self).as_raw();
-        // SAFETY: `queue_work_on()` returns false only if the item is queued. It requires that the
-        // queue exists until it has put the item on it: the queue is in the structure, or kept by
-        // that, and the `Arc` keeps the structure until the worker receives it. What
-        // `queue_work_on()` does with the queue afterwards is in the RCU read-side critical section
-        // in which it has put the item there, and `destroy_workqueue()` frees a queue after a grace
-        // period.
+        // SAFETY: If `queue_work_on()` returns false, it has done nothing with the item, and
+        // `Arc::__enqueue()` takes the `Arc` back. It requires that the queue exists until it has
+        // put the item on it: the queue is in the structure, or kept by that, and the `Arc` keeps
+        // the structure until the worker receives it. What `queue_work_on()` does with the queue
+        // afterwards is in the RCU read-side critical section in which it has put the item there,
+        // and `destroy_workqueue()` frees a queue after a grace period.
         unsafe {
             self.__enqueue(|work| {
                 bindings::queue_work_on(

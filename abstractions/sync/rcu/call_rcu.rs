@@ -141,7 +141,7 @@ pub unsafe trait HasRcuHead: Sized {
 macro_rules! impl_has_rcu_head {
     (impl $({$($generics:tt)*})? HasRcuHead for $self:ty { self.$field:ident }) => {
         $crate::impl_has_field! {
-            {$($($generics)*)?} $crate::abstractions::sync::rcu::call_rcu::HasRcuHead,
+            unsafe {$($($generics)*)?} $crate::abstractions::sync::rcu::call_rcu::HasRcuHead,
             $self { self.$field: $crate::abstractions::sync::rcu::call_rcu::RcuHead<Self> }
             rcu_head, container: container
         }
@@ -158,8 +158,9 @@ pub trait RcuCallback<const ID: u64 = 0>: HasRcuHead + Send + Sync + 'static {
 
     /// Receives what was given to [`Callbacks::call`].
     ///
-    /// Context: softirq (a kthread on PREEMPT_RT). Must not sleep, so it must not drop the last
-    /// pointer to a type whose destructor sleeps. `cx` tells the code that it calls where it is.
+    /// Context: softirq, or a kthread with softirqs disabled (on PREEMPT_RT; with `rcu_nocbs=` or
+    /// `rcutree.use_softirq=0`). Must not sleep, so it must not drop the last pointer to a type
+    /// whose destructor sleeps. `cx` tells the code that it calls where it is.
     fn run(this: Self::Pointer, cx: InCallback<'_>);
 }
 
@@ -365,8 +366,8 @@ impl Callbacks {
 /// period, where the value has other owners.
 ///
 /// The drop sleeps nowhere, and does not wait. Context of the drop: any but NMI. If it was the last
-/// reference, the destructor of `T` runs in the RCU callback, a softirq (on PREEMPT_RT a kthread):
-/// it must not sleep. To do something else then, use [`call`](Self::call).
+/// reference, the destructor of `T` runs in the RCU callback, in the context of
+/// [`RcuCallback::run`]: it must not sleep. To do something else then, use [`call`](Self::call).
 ///
 /// One that is forgotten (`mem::forget`) keeps the value and the module for ever: `rmmod` waits.
 ///

@@ -106,7 +106,7 @@ impl<T> Reservation<T> {
 
 /// A hash table whose readers are protected by RCU.
 ///
-/// A value that is removed is dropped in a softirq: its destructor must not sleep.
+/// A value that is removed is dropped by an RCU callback: its destructor must not sleep.
 ///
 /// # Invariants
 ///
@@ -191,7 +191,7 @@ impl<T: Send + Sync + 'static> RcuHash<T> {
         unsafe { self.heads.get_unchecked(bucket) }
     }
 
-    /// Takes the lock of the writers. Context: any.
+    /// Takes the lock of the writers. Context: any but NMI.
     pub fn lock(&self) -> Writer<'_, T> {
         Writer {
             count: self.count.lock(),
