@@ -173,6 +173,8 @@ killed_answers_at_once() {
 	gone
 }
 
+destroy_has_begun() { event "$dying" || is_done destroyer; }
+
 # What is not exact says nothing: the destroy begins, and waits.
 inexact_says_nothing() {
 	child_before_kill
@@ -180,7 +182,11 @@ inexact_says_nothing() {
 	unblock
 	await event "child_kill: .* child=$child"
 	start destroyer roots destroy r
-	await event "$dying"
+	await destroy_has_begun
+	if ! event "$dying"; then
+		skip_if_hold_expired
+		fail "the destroy has failed at once"
+	fi
 	put objects free h
 	release
 	end_destroy ok
