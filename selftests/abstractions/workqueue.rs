@@ -279,18 +279,25 @@ fn drop_with_softirqs_disabled() -> Result {
         fn rust_kmemcg_test_local_bh_disable();
         fn rust_kmemcg_test_local_bh_enable();
     }
+    /// Set when the queue was dropped.
+    static DROPPED: Counter = Counter::new();
     RUNS.set(0);
+    DROPPED.set(0);
     let queue = Builder::unbound().build(c"kmemcg_test_bh", crate::handle()?)?;
     queue.try_spawn(GFP_KERNEL, || {
+        eventually(|| DROPPED.get() == 1);
         RUNS.add();
     })?;
     // SAFETY: Enabled again below, by the same task.
     unsafe { rust_kmemcg_test_local_bh_disable() };
     let context = Context::current();
     drop(queue);
+    let waited = RUNS.get();
     // SAFETY: Disabled above.
     unsafe { rust_kmemcg_test_local_bh_enable() };
+    DROPPED.set(1);
     check!(context == Context::Task);
+    check_eq!(waited, 0);
     check!(eventually(|| RUNS.get() == 1));
     Ok(())
 }
