@@ -28,10 +28,13 @@ continue_to_marks() {
 		next_grace_period
 	done
 	await event "child_mark_killed: ctx=task root=$root .* child=$child"
-	is_done destroyer || return 0
-	# A kernel with checkers may be too slow for next_grace_period.
+	not is_done destroyer || too_late "the destroyer has not waited"
+}
+
+# too_late FAILURE: a kernel with checkers may be too slow for next_grace_period.
+too_late() {
 	[ "$slow" = 1 ] || skip "the next grace period has ended before it was held"
-	fail "the destroyer has not waited"
+	fail "$1"
 }
 
 is_drained_soon() {
@@ -104,6 +107,7 @@ freed_while_marked() {
 	must children "child=$child" stage=offline_deferred_marked
 	put objects free h $hardirq
 	# The count is not exact yet.
+	not event "child_defer_release: .* child=$child" || too_late "the last free has come before the end of the grace period"
 	must children "child=$child" stage=offline_deferred_marked
 	release
 	end_destroy EBUSY
