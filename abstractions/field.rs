@@ -6,8 +6,8 @@
 /// the field and, where they are named, one that leads from the field to the structure around it,
 /// and a constant that is the offset of the field.
 ///
-/// `unsafe`: the trait requires no more than that these belong to one field, which is always the
-/// same and of exactly that type.
+/// The caller writes `unsafe`, and guarantees that the trait requires no more than that these
+/// belong to one field, which is always the same and of exactly that type.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! impl_has_field {
@@ -17,8 +17,7 @@ macro_rules! impl_has_field {
     ) => {
         // SAFETY: All are of one field, and nothing that it derefs to: the pattern has the field
         // itself, and the pointers are of one type. `container_of!` is the inverse of the borrow.
-        // An object of a cache keeps the structure behind a shared `Arc`, so nobody can replace the
-        // field.
+        // The caller guarantees that the trait requires no more.
         unsafe impl<$($generics)*> $trait for $self {
             $(const $offset: usize = ::core::mem::offset_of!($self, $field);)?
 

@@ -68,6 +68,8 @@ pub unsafe trait HasCache {
 macro_rules! impl_has_cache {
     (impl $({$($generics:tt)*})? HasCache for $self:ty { self.$field:ident }) => {
         $crate::impl_has_field! {
+            // SAFETY: It is always the same field. A `Guard` keeps the structure behind a shared
+            // `Arc`, so nobody can replace the cache.
             unsafe {$($($generics)*)?} $crate::abstractions::slab::HasCache,
             $self { self.$field: $crate::abstractions::slab::RawCache }
             cache
@@ -480,6 +482,7 @@ pub unsafe trait HasKfreeRcuHead {
 macro_rules! impl_has_kfree_rcu_head {
     (impl $({$($generics:tt)*})? HasKfreeRcuHead for $self:ty { self.$field:ident }) => {
         $crate::impl_has_field! {
+            // SAFETY: The trait requires one field of that type, and its offset.
             unsafe {$($($generics)*)?} $crate::abstractions::slab::HasKfreeRcuHead,
             $self { self.$field: $crate::abstractions::slab::KfreeRcuHead }
             kfree_rcu_head, offset: OFFSET

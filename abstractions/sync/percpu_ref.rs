@@ -159,6 +159,7 @@ pub unsafe trait HasPercpuRef: Sized + Send + Sync + 'static {
 macro_rules! impl_has_percpu_ref {
     (impl $({$($generics:tt)*})? HasPercpuRef for $self:ty { self.$field:ident }) => {
         $crate::impl_has_field! {
+            // SAFETY: The trait requires one field, and the inverse of its borrow.
             unsafe {$($($generics)*)?} $crate::abstractions::sync::percpu_ref::HasPercpuRef,
             $self { self.$field: $crate::abstractions::sync::percpu_ref::PercpuRef<Self> }
             percpu_ref, container: container

@@ -89,14 +89,14 @@ impl<Q: sealed::Target + Send + Sync> Target for Q {}
 impl sealed::Target for Arc<OwnedQueue> {
     #[inline]
     fn as_ptr(&self) -> *mut bindings::workqueue_struct {
-        self.ptr.as_ptr()
+        self.as_raw()
     }
 }
 
 impl sealed::Target for &OwnedQueue {
     #[inline]
     fn as_ptr(&self) -> *mut bindings::workqueue_struct {
-        self.ptr.as_ptr()
+        self.as_raw()
     }
 }
 

@@ -141,6 +141,7 @@ pub unsafe trait HasRcuHead: Sized {
 macro_rules! impl_has_rcu_head {
     (impl $({$($generics:tt)*})? HasRcuHead for $self:ty { self.$field:ident }) => {
         $crate::impl_has_field! {
+            // SAFETY: The trait requires one field, and the inverse of its borrow.
             unsafe {$($($generics)*)?} $crate::abstractions::sync::rcu::call_rcu::HasRcuHead,
             $self { self.$field: $crate::abstractions::sync::rcu::call_rcu::RcuHead<Self> }
             rcu_head, container: container
