@@ -206,8 +206,8 @@ impl RawCache {
         NonNull::new(ptr.cast()).ok_or(AllocError)
     }
 
-    /// Memory for as many objects as `out` is long, at most [`MAX_BULK`], or for none. As
-    /// [`alloc`](Self::alloc).
+    /// Memory for as many objects as `out` is long, at most [`MAX_BULK`]; all of them or an error.
+    /// As [`alloc`](Self::alloc).
     ///
     /// Context: interrupts are enabled.
     #[inline]
@@ -222,7 +222,8 @@ impl RawCache {
                 out.as_mut_ptr().cast(),
             )
         };
-        if done {
+        // C does not succeed for none.
+        if done || out.is_empty() {
             Ok(())
         } else {
             Err(AllocError)

@@ -307,6 +307,7 @@ fn memory_in_the_space_of_the_caller() -> Result {
         drop(disabled);
         check_eq!(pool.refs.count(), 1);
     }
+    check_eq!(bulk(&pool, &mut [], GFP_KERNEL)?.iter().count(), 0);
     let mut space = [MaybeUninit::uninit(); 3];
     let last = bulk(&pool, &mut space, GFP_KERNEL)?;
     pool.refs.kill();
