@@ -255,7 +255,8 @@ impl OwnedQueue {
     }
 
     /// Changes how many items may run at a time; the number is clamped between 1 and the kernel's
-    /// limit.
+    /// limit. [`Builder::max_active`] says what that means for a CPU or a node; but the least that
+    /// each node runs only falls, and is not raised again.
     ///
     /// Wraps `workqueue_set_max_active()`. Context: may sleep.
     ///

@@ -112,7 +112,9 @@ impl Builder<Ordered> {
 }
 
 impl<K: Concurrent> Builder<K> {
-    /// Runs at most so many items at a time; 0, the default, is the kernel's default.
+    /// Runs at most so many items at a time: on each CPU, or, if the queue is [`Unbound`], in all,
+    /// divided among the NUMA nodes by their CPUs, but at least 8 on each node, or all of them if
+    /// they are fewer; so the sum may be more. 0, the default, is the kernel's default.
     pub const fn max_active(mut self, items: u32) -> Self {
         self.max_active = items;
         self

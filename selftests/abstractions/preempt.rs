@@ -144,7 +144,7 @@ fn percpu_references_race_with_the_kill() -> Result {
                 drop((guard, twice));
             }
         })?;
-        check_eq!(cpus, cpus_expected());
+        check!(cpus >= cpus_expected());
         rcu::rcu_barrier();
         check_eq!(RELEASES.get(), 1);
         check!(session.refs.is_zero());

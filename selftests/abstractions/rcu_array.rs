@@ -139,7 +139,7 @@ fn one_chunk_for_all_that_ask_at_once() -> Result {
                 }
             }
         })?;
-        check_eq!(cpus, cpus_expected());
+        check!(cpus >= cpus_expected());
         check_eq!(taken.get(), INDICES.len());
     }
     Ok(())
@@ -210,6 +210,6 @@ fn ida_takes_each_number_once() -> Result {
     let [holders, taken, twice, refused] = &*counters;
     check_eq!((twice.get(), refused.get()), (0, 0));
     check_eq!((holders.get(), taken.get()), (4, 4 * 2000));
-    check_eq!(cpus, cpus_expected());
+    check!(cpus >= cpus_expected());
     Ok(())
 }

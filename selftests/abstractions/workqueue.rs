@@ -6,6 +6,7 @@ use crate::{
     abstractions::{
         context::Context,
         exec,
+        preempt,
         unload::{
             self,
             Handle, //
@@ -120,21 +121,27 @@ fn max_active_is_checked() -> Result {
     Ok(())
 }
 
-/// With one at a time the second waits for the first; with two it does not.
+/// With one at a time the second waits for the first; with more it does not.
 fn max_active_limits() -> Result {
     RUNS.set(0);
     let queue = Builder::unbound()
         .max_active(1)
         .build(c"kmemcg_test_active", crate::handle()?)?;
-    let gate = block(&queue)?;
-    queue.try_spawn(GFP_KERNEL, || {
-        RUNS.add();
-    })?;
-    check!(stays_false(|| RUNS.get() != 0));
-    queue.set_max_active(2)?;
-    check!(eventually(|| RUNS.get() == 1));
-    gate.open.complete_all();
+    let (first, second) = (item(true)?, item(false)?);
+    // By one processor, as each NUMA node has a limit.
+    preempt::with(|_| {
+        let _ = queue.enqueue(first.clone());
+        let _ = queue.enqueue(second.clone());
+    });
+    first.entered.wait_for_completion();
+    let held = stays_false(|| RUNS.get() != 0);
+    let raised = queue.set_max_active(16);
+    let ran = eventually(|| RUNS.get() == 1);
+    first.open.complete_all();
     queue.flush();
+    check!(held);
+    check_eq!(raised, Ok(()));
+    check!(ran);
     check_eq!(RUNS.get(), 2);
     Ok(())
 }
