@@ -14,6 +14,11 @@
 //!
 //! On PREEMPT_RT such a lock sleeps, and no memory is freed in a hard interrupt: "any context"
 //! leaves that one out there.
+//!
+//! What callers can see is tested from a module of its own (`selftests/abstractions`), and by the
+//! examples. Unit tests (`#[kunit_tests]`) are for what they cannot see. They are compiled where
+//! these files are part of the kernel, as `make upstream` makes them: KUnit would run those of a
+//! module each time it is loaded, and taint the kernel.
 
 // Safe code can raise some counts without bound, by forgetting the guards: that of a percpu_ref,
 // which is a `long`. With 64 bits they do not wrap.

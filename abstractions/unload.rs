@@ -498,3 +498,41 @@ impl<F: FnOnce() + Send + 'static> WorkItem for Spawned<F> {
         }
     }
 }
+
+#[cfg(not(MODULE))]
+#[kunit_tests(rust_unload)]
+mod tests {
+    use super::*;
+    use kernel::{
+        sync::{atomic::*, Arc},
+        workqueue,
+    };
+
+    #[test]
+    fn a_scope_waits_for_what_it_spawned() -> Result {
+        let ran = Arc::new(AtomicFlag::new(false), GFP_KERNEL)?;
+        let in_worker = ran.clone();
+        let mut handle = None;
+        scope(|module| {
+            handle = Some(module.clone());
+            module.try_spawn(workqueue::system(), GFP_KERNEL, move || {
+                in_worker.store(true, Relaxed)
+            })
+        })?;
+        assert!(ran.load(Relaxed));
+        let handle = handle.ok_or(EINVAL)?;
+        assert!(handle.is_closed());
+        assert_eq!(handle.hold().err(), Some(ENODEV));
+        let late = handle.try_spawn(workqueue::system(), GFP_KERNEL, || ());
+        assert_eq!(late, Err(ENODEV));
+        Ok(())
+    }
+
+    #[test]
+    fn nothing_is_held_of_a_module_that_keeps_itself() -> Result {
+        // SAFETY: The hold is dropped here, and this is code of the kernel itself.
+        let hold = unsafe { Unheld::new() }.take_hold(Abstraction::new())?;
+        assert!(hold.0.is_none());
+        Ok(())
+    }
+}

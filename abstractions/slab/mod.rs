@@ -297,3 +297,52 @@ const fn layout_of<T>() -> Layout {
         Layout::new::<T>()
     }
 }
+
+#[cfg(not(MODULE))]
+#[kunit_tests(rust_slab)]
+mod tests {
+    use super::*;
+
+    const LAYOUT: Layout = Layout::new::<u64>();
+
+    #[test]
+    fn a_type_without_a_size_takes_a_byte() {
+        #[repr(align(16))]
+        struct Empty;
+        assert_eq!(layout_of::<Empty>().size(), 1);
+        assert_eq!(layout_of::<Empty>().align(), 16);
+        assert_eq!(layout_of::<[u8; 3]>(), Layout::new::<[u8; 3]>());
+    }
+
+    #[test]
+    fn bad_names_and_layouts_are_refused() -> Result {
+        let error = |name, size, align| -> Result<Option<Error>> {
+            let layout = Layout::from_size_align(size, align).map_err(|_| EINVAL)?;
+            Ok(RawCache::new(name, layout, Options::new()).err())
+        };
+        let page = kernel::page::PAGE_SIZE;
+        assert_eq!(error(c"", 8, 8)?, Some(EINVAL));
+        assert_eq!(error(c"rust/slab", 8, 8)?, Some(EINVAL));
+        assert_eq!(error(c"rust slab", 8, 8)?, Some(EINVAL));
+        assert_eq!(error(c"rust_slab", 0, 8)?, Some(EINVAL));
+        assert_eq!(error(c"rust_slab", 2 * page, 2 * page)?, Some(EINVAL));
+        assert_eq!(error(c"rust_slab", MAX_SIZE + 1, 8)?, Some(E2BIG));
+        Ok(())
+    }
+
+    #[test]
+    fn memory_comes_from_the_cache_and_goes_back() -> Result {
+        let cache = RawCache::new(c"rust_slab", LAYOUT, Options::new().no_merge())?;
+        let one = cache.alloc(GFP_KERNEL)?;
+        let mut many = [MaybeUninit::uninit(); 16];
+        cache.alloc_bulk(&mut many, GFP_KERNEL)?;
+        cache.alloc_bulk(&mut [], GFP_KERNEL)?;
+        // SAFETY: Allocated from this cache above, as many as asked for, and not used.
+        unsafe {
+            cache.free(one);
+            cache.free_bulk(&mut many);
+        }
+        // The destroy would warn of an object that is left.
+        Ok(())
+    }
+}

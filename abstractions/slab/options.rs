@@ -172,3 +172,49 @@ impl Default for Options {
         Self::new()
     }
 }
+
+#[cfg(not(MODULE))]
+#[kunit_tests(rust_slab_options)]
+mod tests {
+    use super::*;
+
+    const LAYOUT: Layout = Layout::new::<[u64; 8]>();
+
+    fn error(options: Options) -> Option<Error> {
+        options.args(LAYOUT).err()
+    }
+
+    #[test]
+    fn the_type_aligns_where_nothing_else_does() -> Result {
+        assert_eq!(Options::new().args(LAYOUT)?.align, 8);
+        assert_eq!(Options::new().align(0).args(LAYOUT)?.align, 8);
+        assert_eq!(Options::new().align(64).args(LAYOUT)?.align, 64);
+        assert_eq!(error(Options::new().align(24)), Some(EINVAL));
+        assert_eq!(
+            error(Options::new().align(2 * kernel::page::PAGE_SIZE as u32)),
+            Some(EINVAL)
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_window_is_within_the_object() -> Result {
+        let args = Options::new().usercopy_by_default(LAYOUT).args(LAYOUT)?;
+        assert_eq!((args.useroffset, args.usersize), (0, 64));
+        let args = Options::new()
+            .usercopy(8, 56)
+            .usercopy_by_default(LAYOUT)
+            .args(LAYOUT)?;
+        assert_eq!((args.useroffset, args.usersize), (8, 56));
+        assert_eq!(error(Options::new().usercopy(8, 57)), Some(EINVAL));
+        assert_eq!(error(Options::new().usercopy(8, 0)), Some(EINVAL));
+        assert_eq!(error(Options::new().usercopy(8, u32::MAX)), Some(EINVAL));
+        Ok(())
+    }
+
+    #[test]
+    fn sheaves_are_bounded() {
+        assert_eq!(error(Options::new().sheaf_capacity(4096)), None);
+        assert_eq!(error(Options::new().sheaf_capacity(4097)), Some(EINVAL));
+    }
+}

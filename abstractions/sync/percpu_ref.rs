@@ -475,3 +475,98 @@ unsafe extern "C" fn release_callback<T: Release>(ptr: *mut bindings::percpu_ref
     // which the module's anchor waits for.
     drop(hold);
 }
+
+#[cfg(not(MODULE))]
+#[kunit_tests(rust_percpu_ref)]
+mod tests {
+    use super::*;
+
+    #[pin_data]
+    struct Counted {
+        #[pin]
+        refs: PercpuRef<Counted>,
+        confirmed: AtomicFlag,
+    }
+
+    impl_has_percpu_ref! { impl HasPercpuRef for Counted { self.refs } }
+
+    impl Release for Counted {
+        // `with_live_count()` has another `Arc`.
+        fn release(_this: Released<Self>) {}
+    }
+
+    impl Confirm for Counted {
+        fn confirmed(&self) {
+            self.confirmed.store(true, Relaxed);
+        }
+    }
+
+    /// Calls `f` with a count that was started; `f` kills it, and drops its guards.
+    fn with_live_count(f: impl FnOnce(&Arc<Counted>) -> Result) -> Result {
+        unload::scope(|module| {
+            let counted = Arc::pin_init(
+                try_pin_init!(Counted {
+                    refs <- PercpuRef::new(GFP_KERNEL),
+                    confirmed: AtomicFlag::new(false),
+                }),
+                GFP_KERNEL,
+            )?;
+            PercpuRef::start(&counted, module)?;
+            let result = f(&counted);
+            // The release comes while `counted` is there.
+            kernel::sync::rcu::rcu_barrier();
+            result
+        })
+    }
+
+    #[test]
+    fn a_kill_during_a_change_comes_at_its_end() -> Result {
+        with_live_count(|counted| {
+            let refs = &counted.refs;
+            let guard = PercpuRef::tryget_live(&**counted).ok_or(ENODEV)?;
+            let during_change = |_| {
+                assert!(refs.kill());
+                assert!(!refs.kill());
+                assert!(!refs.is_live() && !refs.is_dying());
+            };
+            assert!(refs.change(LIVE, TO_ATOMIC, during_change).is_ok());
+            assert!(refs.is_killed() && refs.is_dying());
+            assert!(PercpuRef::tryget_live(&**counted).is_none());
+            drop(guard);
+            kernel::sync::rcu::rcu_barrier();
+            assert!(refs.is_idle());
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn so_does_its_confirmation() -> Result {
+        with_live_count(|counted| {
+            let refs = &counted.refs;
+            let during_change = |_| {
+                assert!(refs.kill_and_confirm());
+                assert!(!counted.confirmed.load(Relaxed));
+            };
+            assert!(refs.change(LIVE, TO_PERCPU, during_change).is_ok());
+            kernel::sync::rcu::rcu_barrier();
+            assert!(counted.confirmed.load(Relaxed));
+            assert!(refs.is_idle());
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn nobody_changes_a_count_that_is_being_changed() -> Result {
+        with_live_count(|counted| {
+            let refs = &counted.refs;
+            let during_change = |_| {
+                assert_eq!(refs.switch_to_atomic(), Err(EBUSY));
+                assert_eq!(refs.switch_to_percpu(), Err(EBUSY));
+            };
+            assert!(refs.change(LIVE, TO_PERCPU, during_change).is_ok());
+            assert!(refs.kill());
+            assert_eq!(refs.switch_to_atomic(), Err(ENODEV));
+            Ok(())
+        })
+    }
+}

@@ -145,3 +145,42 @@ impl Drop for Member {
         }
     }
 }
+
+#[cfg(not(MODULE))]
+#[kunit_tests(rust_wait_group)]
+mod tests {
+    use super::*;
+
+    fn members(group: &WaitGroup) -> u64 {
+        group.0.members.load(Relaxed)
+    }
+
+    #[test]
+    fn clones_are_members() -> Result {
+        let group = WaitGroup::new()?;
+        let member = group.join();
+        let clone = member.clone();
+        assert_eq!(members(&group), 2);
+        drop(member);
+        assert_eq!(members(&group), 1);
+        drop(clone);
+        assert_eq!(members(&group), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn a_closed_group_takes_back_what_it_counted() -> Result {
+        let group = WaitGroup::new()?;
+        let member = group.join();
+        group.close();
+        assert!(group.try_join().is_none());
+        assert_eq!(members(&group), 1);
+        // Those that are members already may still bring others.
+        let late = member.clone();
+        drop(member);
+        assert_eq!(members(&group), 1);
+        drop(late);
+        group.wait();
+        Ok(())
+    }
+}

@@ -173,3 +173,39 @@ impl<K> Builder<K> {
         )
     }
 }
+
+#[cfg(not(MODULE))]
+#[kunit_tests(rust_workqueue_builder)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_has_its_flags() {
+        let unbound = bindings::wq_flags_WQ_UNBOUND;
+        assert_eq!(Builder::per_cpu().flags, bindings::wq_flags_WQ_PERCPU);
+        assert_eq!(Builder::unbound().flags, unbound);
+        let ordered = Builder::ordered().mem_reclaim();
+        assert_eq!(
+            ordered.flags,
+            unbound | bindings::wq_flags___WQ_ORDERED | bindings::wq_flags_WQ_MEM_RECLAIM
+        );
+        assert_eq!(ordered.max_active, 1);
+    }
+
+    #[test]
+    fn methods_add_to_what_was_asked_for() {
+        let queue = Builder::per_cpu()
+            .highpri()
+            .cpu_intensive()
+            .freezable()
+            .max_active(3);
+        assert_eq!(
+            queue.flags,
+            bindings::wq_flags_WQ_PERCPU
+                | bindings::wq_flags_WQ_HIGHPRI
+                | bindings::wq_flags_WQ_CPU_INTENSIVE
+                | bindings::wq_flags_WQ_FREEZABLE
+        );
+        assert_eq!(queue.max_active, 3);
+    }
+}

@@ -121,3 +121,57 @@ impl Phase {
         }
     }
 }
+
+#[cfg(not(MODULE))]
+#[kunit_tests(rust_percpu_ref_phase)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phase_begins_from_one_other() {
+        let phase = Phase::new();
+        assert!(phase.begin(LIVE, KILLING).is_err());
+        let change = phase.begin(IDLE, TO_PERCPU);
+        assert!(change.is_ok());
+        assert!(phase
+            .begin(IDLE, TO_PERCPU)
+            .is_err_and(|seen| Ok(seen) == change));
+    }
+
+    #[test]
+    fn a_whole_life_later_it_is_another_phase() -> Result<(), State> {
+        let phase = Phase::new();
+        let overtaken = phase.begin(IDLE, TO_PERCPU)?;
+        phase.end(overtaken, LIVE)?;
+        phase.end(phase.begin(LIVE, KILLING)?, KILLED)?;
+        phase.end(phase.get(), IDLE)?;
+        let again = phase.begin(IDLE, TO_PERCPU)?;
+        assert!(again != overtaken);
+        assert!(again.without(State::NUMBER) == overtaken.without(State::NUMBER));
+        assert!(phase.end(overtaken, LIVE).is_err());
+        assert!(!phase.add(overtaken, KILL));
+        phase.end(again, LIVE)
+    }
+
+    #[test]
+    fn a_deferred_kill_keeps_a_change_from_ending() -> Result<(), State> {
+        let phase = Phase::new();
+        let change = phase.begin(IDLE, TO_PERCPU)?;
+        assert!(phase.add(change, KILL.with(CONFIRM)));
+        let seen = phase.end(change, LIVE).err();
+        assert!(seen.is_some_and(|seen| seen.only(CONFIRM) == CONFIRM));
+        assert!(!phase.get().is_live());
+        phase.begin(TO_PERCPU.with(KILL).with(CONFIRM), KILLING)?;
+        Ok(())
+    }
+
+    #[test]
+    fn says_why_a_count_is_not_switched() {
+        assert!([LIVE, TO_ATOMIC, TO_PERCPU]
+            .iter()
+            .all(|seen| seen.not_live() == EBUSY));
+        assert!([IDLE, KILLING, KILLED]
+            .iter()
+            .all(|seen| seen.not_live() == ENODEV));
+    }
+}

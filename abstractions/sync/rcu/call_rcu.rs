@@ -390,3 +390,83 @@ unsafe extern "C" fn callback<T: RcuCallback<ID>, const ID: u64>(
     // INVARIANT: This is the callback.
     T::run(this, InCallback(PhantomData, NotThreadSafe));
 }
+
+#[cfg(not(MODULE))]
+#[kunit_tests(rust_call_rcu)]
+mod tests {
+    use super::*;
+    use crate::abstractions::sync::rcu::slot;
+    use kernel::sync::atomic::Relaxed;
+
+    #[pin_data]
+    struct Entry {
+        #[pin]
+        rcu: RcuHead<Entry>,
+        called: AtomicFlag,
+    }
+
+    impl_has_rcu_head! { impl HasRcuHead for Entry { self.rcu } }
+
+    impl RcuCallback for Entry {
+        type Pointer = Arc<Self>;
+
+        fn run(this: Arc<Self>, _cx: InCallback<'_>) {
+            this.called.store(true, Relaxed);
+        }
+    }
+
+    fn entry() -> Result<Arc<Entry>> {
+        let entry = pin_init!(Entry { rcu <- RcuHead::new(), called: AtomicFlag::new(false) });
+        Arc::pin_init(entry, GFP_KERNEL)
+    }
+
+    #[test]
+    fn a_head_is_queued_once_until_it_was_called() -> Result {
+        unload::scope(|module| {
+            let (entry, callbacks) = (entry()?, Callbacks::new(module));
+            // The callback does not come before the end of the reader.
+            let (first, second) =
+                slot::read(|_| (callbacks.call(entry.clone()), callbacks.call(entry.clone())));
+            assert!(first.is_ok());
+            assert!(second.is_err_and(|refused| refused.reason == Reason::Queued));
+            callbacks.barrier();
+            assert!(entry.called.load(Relaxed));
+            assert!(!entry.rcu.queued.load(Relaxed));
+            Ok(callbacks.call(entry)?)
+        })
+    }
+
+    #[test]
+    fn an_rcu_arc_has_the_head_for_itself() -> Result {
+        unload::scope(|module| {
+            let (entry, callbacks) = (entry()?, Callbacks::new(module));
+            let arc = RcuArc::from_arc(entry.clone(), module)?;
+            assert!(callbacks.call(entry.clone()).is_err());
+            assert!(RcuArc::from_arc(entry.clone(), module).is_err());
+            drop(arc.into_arc());
+            drop(RcuArc::from_arc(entry.clone(), module)?);
+            callbacks.barrier();
+            // It gave its reference up, and called nobody.
+            assert!(!entry.called.load(Relaxed));
+            assert!(Arc::into_unique_or_drop(entry).is_some());
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn none_is_queued_when_the_module_goes() -> Result {
+        let mut callbacks = None;
+        unload::scope(|module| {
+            callbacks = Some(Callbacks::new(module));
+            Ok(())
+        })?;
+        let refused = callbacks
+            .ok_or(EINVAL)?
+            .call(entry()?)
+            .err()
+            .ok_or(EINVAL)?;
+        assert_eq!(refused.reason, Reason::Unloading);
+        assert!(!refused.this.rcu.queued.load(Relaxed));
+        Ok(())
+    }
+}

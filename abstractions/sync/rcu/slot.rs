@@ -232,3 +232,45 @@ impl<T> Drop for Retired<T> {
         unsafe { ManuallyDrop::drop(&mut self.arc) };
     }
 }
+
+#[cfg(not(MODULE))]
+#[kunit_tests(rust_rcu_slot)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_slot_gives_the_arc_back() -> Result {
+        let slot = RcuSlot::new();
+        assert!(slot.publish(Arc::new(1, GFP_KERNEL)?).is_ok());
+        assert!(matches!(slot.publish(Arc::new(2, GFP_KERNEL)?), Err(arc) if *arc == 2));
+        assert_eq!(read(|reader| slot.load(reader).copied()), Some(1));
+        Ok(())
+    }
+
+    #[test]
+    fn takes_this_very_value_only() -> Result {
+        let slot = RcuSlot::new();
+        let value = Arc::new(1, GFP_KERNEL)?;
+        let equal = Arc::new(1, GFP_KERNEL)?;
+        assert!(slot.publish(value.clone()).is_ok());
+        assert!(slot.take_if(&equal).is_none());
+        let taken = slot.take_if(&value).ok_or(ENOENT)?;
+        assert!(read(|reader| slot.load(reader).is_none()));
+        assert!(Arc::ptr_eq(&taken.into_arc(), &value));
+        Ok(())
+    }
+
+    #[test]
+    fn every_way_out_drops_the_arc_once() -> Result {
+        let value = Arc::new(1, GFP_KERNEL)?;
+        let slot = RcuSlot::new();
+        assert!(slot.publish(value.clone()).is_ok());
+        drop(slot.take());
+        assert!(slot.publish(value.clone()).is_ok());
+        drop(slot.take().map(Retired::into_arc));
+        assert!(slot.publish(value.clone()).is_ok());
+        drop(slot);
+        assert!(Arc::into_unique_or_drop(value).is_some());
+        Ok(())
+    }
+}
