@@ -451,7 +451,8 @@ impl<C: Send + Sync> Groups<C> {
         Some(from)
     }
 
-    /// Drops all groups, for the end of the module. Context: may sleep.
+    /// Takes all groups offline and drops them, for the end of the module. Children of a closing root stay with the
+    /// record of their owner. Context: may sleep.
     pub(super) fn clear(&self) {
         loop {
             let mut tree = self.tree.lock();
@@ -459,6 +460,9 @@ impl<C: Send + Sync> Groups<C> {
                 return;
             };
             let (_, group) = cursor.remove_current().1.to_key_value();
+            let step = Some((Online::Yes, Online::No));
+            let above = group.above.number();
+            GroupEvent::group_offline.trace(step, || (group.number, above, &group.name));
             let named = tree.remove_name(&group);
             drop(tree);
             drop(named);

@@ -207,6 +207,22 @@ destroy_in_progress() {
 	must_load
 }
 
+# An unload ends every life that the trace shows. The kernel empties the buffer after it, so it is read meanwhile.
+traced() {
+	find_table
+	new_root
+	group_with_child g r
+	put groups create online
+	cat "$trace/trace_pipe" >"$scratch/pipe" &
+	reader=$!
+	must_unload
+	kill $reader
+	must_load
+	grep -q "group_free: .* name=online" "$scratch/pipe" || skip "the kernel emptied the buffer before it was read"
+	awk -f "$here/trace-check" -v "table=$table" -v complete=1 "$scratch/pipe" >"$scratch/verdict" ||
+		fail "$(cat "$scratch/verdict")"
+}
+
 # After loading, names that were used before are free, and the files work as soon as they exist.
 used_while_loading() {
 	for i in $(seq 3); do
@@ -235,4 +251,5 @@ tests "I9 unload and load work 20 times and leave nothing behind" twenty_times \
 	"I12 a closed root is freed when it has gone" closed_are_freed \
 	"I9 unload fails while a file is open, and works afterwards" open_file \
 	"I9 unload fails while a root is being destroyed" destroy_in_progress \
+	"I9 the trace of an unload ends every life" traced \
 	"the files work as soon as they exist" used_while_loading
