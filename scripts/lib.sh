@@ -20,10 +20,12 @@ usage_error() { die_status=${usage_status:-2} die "$1; see $self --help."; }
 
 # ---- the cache folder -------------------------------------------------------
 
-cache=${KMEMCG_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/rust-kmemcg}
+[[ ${KMEMCG_CACHE:-${XDG_CACHE_HOME:-${HOME-}}} ]] || die "HOME is not set: name a cache folder in KMEMCG_CACHE."
+cache=${KMEMCG_CACHE:-${XDG_CACHE_HOME:-${HOME-}/.cache}/rust-kmemcg}
 [[ $cache = /* ]] || cache=$PWD/$cache
 mkdir -p "$cache/lock" || die "the cache folder $cache cannot be made; name another in KMEMCG_CACHE."
 cache=$(cd "$cache" && pwd -P)
+[[ $repo != *[[:space:]:]* ]] || die "kbuild takes no path with a space or a colon ($repo); move the checkout."
 [[ $cache != *[[:space:]:]* ]] || die "kbuild takes no path with a space or a colon ($cache); name another cache folder in KMEMCG_CACHE."
 export KMEMCG_CACHE=$cache
 
