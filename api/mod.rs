@@ -60,8 +60,8 @@ static SHARED: RcuSlot<Shared> = RcuSlot::new();
 
 /// Lets the functions operate on the roots, groups and cgroups that [`new`](Self::new) was given.
 ///
-/// Before it exists, and after it was dropped, they fail with `ENODEV`. Context of the drop: may sleep;
-/// waits for a grace period.
+/// Before it exists, and after it was dropped, those that create, find, destroy or attach something, or take a group
+/// offline, fail with `ENODEV`. Context of the drop: may sleep; waits for a grace period.
 pub struct Exports(());
 
 impl Exports {

@@ -3,20 +3,7 @@
 //! The control plane: the files in `/sys/kernel/debug/rust_kmemcg/`.
 //!
 //! Each write is one command. A read returns one record (`key=value ...`) a line. A write that fails
-//! changes nothing, and returns:
-//!
-//! | errno | meaning |
-//! |---|---|
-//! | `EINVAL` | the file has no such command, or a word is missing, superfluous or malformed |
-//! | `ERANGE` | a number is out of its range |
-//! | `E2BIG` | the command is longer than 512 bytes |
-//! | `ENOENT` | there is no root, group or handle of that name |
-//! | `EEXIST` | the name is in use |
-//! | `EBUSY` | objects live, the root is being destroyed, or the command would change nothing |
-//! | `ENODEV` | the root is being destroyed |
-//! | `ENOSPC` | there are too many groups |
-//! | `ENOMEM` | there is not enough memory |
-//! | `EOPNOTSUPP` | on PREEMPT_RT: the command names the context `hardirq`; or the kernel cannot attach cgroups |
+//! changes nothing; `docs/knobs.md` says what each errno means.
 
 mod cgroups;
 mod command;

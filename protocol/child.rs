@@ -107,7 +107,7 @@ pub(super) struct Identity {
     number: u64,
     /// The record of the group that published it, which leads to its owner.
     owner: Arc<Owner>,
-    /// The root lists it, and waits for its end.
+    /// The root has listed it, and waits for its end.
     linked: AtomicFlag,
 }
 

@@ -43,8 +43,8 @@ pub(super) fn destroy_uncounted(root: &Root) -> Result {
 
 /// Did an object of a live root live at some moment of this call? Kills nothing. Context: may sleep.
 ///
-/// True only if one did. A count is per-CPU, and is read one CPU after the other while others
-/// allocate and free. If no object had lived in all that time, no CPU's part would have changed, and their sum
+/// True only if one did, or another destroyer is at work. A count is per-CPU, and is read one CPU after the other
+/// while others allocate and free. If no object had lived in all that time, no CPU's part would have changed, and their sum
 /// would be zero. A free that happened before the call is seen, and that of an object whose allocation was
 /// seen can be missed only where it happens during the call. False says nothing: an object that moves from
 /// CPU to CPU can be missed.
@@ -55,7 +55,7 @@ pub(super) fn destroy_uncounted(root: &Root) -> Result {
 /// - those of `percpu_ref_kill()`: only a count that is live before and after it was read is summed up. One
 ///   that was killed is compared with zero when the kill has returned and its callback has, too.
 ///
-/// In between another destroyer may kill a count and take references on it. Then `EBUSY` is its doing.
+/// Another destroyer may kill a count in between and take references on it. `EBUSY` is due to it then.
 fn has_objects(root: &Root) -> bool {
     // A closing root serves nothing, so a destroy that fails takes nothing away.
     if root.gate.enter().phase() != Phase::Live {

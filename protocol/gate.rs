@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The gate of a root: the irq-safe lock, the phase inside it, and admission, which is the only way to
-//! queue anything for a child.
+//! begin anything for a child. What was admitted may queue its next part without another admission.
 
 mod queues;
 

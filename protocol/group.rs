@@ -51,7 +51,7 @@ pub struct Group<C> {
     hash: u32,
     /// The next group in the bucket of its name.
     next: LockedBy<Option<Arc<Self>>, Tree<C>>,
-    /// When it was made.
+    /// The number of its parent when it was made.
     parent: u64,
     owner: Arc<Owner<C>>,
     /// The record of the parent, or one that it was merged into.

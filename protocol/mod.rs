@@ -42,7 +42,7 @@
 //! 2. `flush_workqueue()`, for the queue of the creations and for that of all other works, waits for
 //!    that work and for creations that were admitted. Both can call `percpu_ref_kill()`. Work queues no
 //!    callback of ours, as the flag is set, and no work.
-//! 3. `rcu_barrier()`: `percpu_ref_kill()` itself queues a callback, after which the count is exact
+//! 3. `rcu_barrier()`, where children are left: `percpu_ref_kill()` itself queues a callback, after which the count is exact
 //!    and may reach zero at once; the release that follows finds the flag and queues nothing.
 //!
 //! # Why it is right

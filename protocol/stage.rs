@@ -8,7 +8,7 @@
 //! right one is up to the types: a step of a child takes what the gate protects. The ends of a life, which
 //! have no state to come from or to go to, are checked for their context only; `trace-check` and the model
 //! check them, too.) `transitions.awk` reads the tables for everything else: `selftests/trace-check`,
-//! the report, the model and the table in `docs/trace-events.md`.
+//! the report, the model, and the test of the table in `docs/trace-events.md`.
 
 use super::trace;
 use crate::abstractions::context::{self, Context};
@@ -29,7 +29,7 @@ macro_rules! states {
 
         impl $name {
             /// Every state, in the order of their numbers.
-            #[allow(dead_code)] // For stages.
+            #[allow(dead_code)] // Used of stages only.
             $visible const ALL: [Self; [$($word),*].len()] = [$(Self::$state),*];
         }
 

@@ -175,7 +175,7 @@ impl WorkItem<DEACTIVATION> for Child {
         let mut gate = this.root().gate.enter();
         this.step(Event::child_kill, Stage::Killed, &mut gate);
         drop(gate);
-        // The count is live: a destroy that marked it has brought it back, or this was not admitted.
+        // The count is live: a destroy that had killed it has made it live again, before this was admitted.
         kernel::warn_on!(!this.refs.kill());
     }
 }
@@ -228,7 +228,7 @@ impl RcuCallback<SHUTDOWN> for Child {
     fn run(this: Released<Self>, cx: InCallback<'_>) {
         let root = this.root().clone();
         let queued = root.gate.queue_from_callback::<_, SHUTDOWN>(this, cx);
-        // A child that was brought back may be released again, but no earlier callback of it is pending then.
+        // A child that was brought back is released again, but its shutdown was not admitted before that.
         kernel::warn_on!(queued.is_err());
     }
 }

@@ -3,13 +3,15 @@
  * Trace events of rust_kmemcg: one for every step of the protocol. The events are
  * listed in rust_kmemcg_events.h; here are the classes that they are of.
  *
- * Fields that every event has:
+ * Every event has ctx: where the step ran (task, softirq, hardirq or nmi). A
+ * worker is a task, too; its name (comm) begins with "kworker". The others, of
+ * which numbers are never used twice, are those of
  *
- *   ctx     where the step ran: task, softirq, hardirq or nmi. A worker is a
- *           task too; its name (comm) begins with "kworker".
- *   root    number of the root cache; never used twice
- *   group   number of the group that owns the child; 0 is the top of the tree
- *   child   number of the child cache within the module; 0 is no child
+ *   a root    root, name
+ *   a group   group, parent, name
+ *   a child   root, group (which owns it; 0 is the top of the tree), child (0 is
+ *             the root's own cache; in child_request and child_abort there is
+ *             no number yet)
  *
  * Enable them all with
  *   echo 1 > /sys/kernel/tracing/events/rust_kmemcg/enable
