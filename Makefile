@@ -4,11 +4,12 @@
 
 KDIR ?= /lib/modules/$(shell uname -r)/build
 
-# The kernel for demo, check and shell; scripts/kernel/kernel --list names them.
+# The kernel for demo, check and shell; scripts/kernel/kernel --list names them. scripts/stock-kernel chooses the
+# version unless VERSION does.
 KERNEL ?= cloud-amd64
-VERSION ?= 7.3.4
 
-kernel := --version $(VERSION) --flavour $(KERNEL)
+version := $(if $(VERSION),--version $(VERSION))
+kernel := $(version) --flavour $(KERNEL)
 
 .PHONY: matrix deb modules clean demo check check-all bench report model mutants shell lint doc rust-analyzer upstream help
 
@@ -60,7 +61,7 @@ deb:
 	@scripts/package/deb
 
 upstream:
-	@scripts/package/upstream --version $(VERSION) | scripts/test/ktap
+	@scripts/package/upstream $(version) | scripts/test/ktap
 
 shell:
 	@scripts/vm/shell $(kernel)
