@@ -14,8 +14,7 @@ kernel := $(version) --flavour $(KERNEL)
 .PHONY: matrix deb modules clean demo check check-all bench report model mutants shell lint doc rust-analyzer upstream help
 
 modules:
-	@scripts/build/need-rust $(KDIR)
-	@$(MAKE) -C $(KDIR) M=$(CURDIR) modules
+	@compiler=$$(scripts/build/need-rust '$(KDIR)') && $(MAKE) -C '$(KDIR)' M=$(CURDIR) $$compiler modules
 
 clean:
 	@rm -rf out doc rust-project.json
