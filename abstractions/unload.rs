@@ -499,7 +499,7 @@ impl<F: FnOnce() + Send + 'static> WorkItem for Spawned<F> {
     }
 }
 
-#[cfg(not(MODULE))]
+#[cfg(all(CONFIG_KUNIT, not(MODULE)))]
 #[kunit_tests(rust_unload)]
 mod tests {
     use super::*;

@@ -298,7 +298,7 @@ const fn layout_of<T>() -> Layout {
     }
 }
 
-#[cfg(not(MODULE))]
+#[cfg(all(CONFIG_KUNIT, not(MODULE)))]
 #[kunit_tests(rust_slab)]
 mod tests {
     use super::*;

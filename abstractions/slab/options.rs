@@ -173,7 +173,7 @@ impl Default for Options {
     }
 }
 
-#[cfg(not(MODULE))]
+#[cfg(all(CONFIG_KUNIT, not(MODULE)))]
 #[kunit_tests(rust_slab_options)]
 mod tests {
     use super::*;

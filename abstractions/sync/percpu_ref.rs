@@ -476,7 +476,7 @@ unsafe extern "C" fn release_callback<T: Release>(ptr: *mut bindings::percpu_ref
     drop(hold);
 }
 
-#[cfg(not(MODULE))]
+#[cfg(all(CONFIG_KUNIT, not(MODULE)))]
 #[kunit_tests(rust_percpu_ref)]
 mod tests {
     use super::*;

@@ -146,7 +146,7 @@ impl Drop for Member {
     }
 }
 
-#[cfg(not(MODULE))]
+#[cfg(all(CONFIG_KUNIT, not(MODULE)))]
 #[kunit_tests(rust_wait_group)]
 mod tests {
     use super::*;

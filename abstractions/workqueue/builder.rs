@@ -174,7 +174,7 @@ impl<K> Builder<K> {
     }
 }
 
-#[cfg(not(MODULE))]
+#[cfg(all(CONFIG_KUNIT, not(MODULE)))]
 #[kunit_tests(rust_workqueue_builder)]
 mod tests {
     use super::*;

@@ -122,7 +122,7 @@ impl Phase {
     }
 }
 
-#[cfg(not(MODULE))]
+#[cfg(all(CONFIG_KUNIT, not(MODULE)))]
 #[kunit_tests(rust_percpu_ref_phase)]
 mod tests {
     use super::*;

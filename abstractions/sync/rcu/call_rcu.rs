@@ -391,7 +391,7 @@ unsafe extern "C" fn callback<T: RcuCallback<ID>, const ID: u64>(
     T::run(this, InCallback(PhantomData, NotThreadSafe));
 }
 
-#[cfg(not(MODULE))]
+#[cfg(all(CONFIG_KUNIT, not(MODULE)))]
 #[kunit_tests(rust_call_rcu)]
 mod tests {
     use super::*;

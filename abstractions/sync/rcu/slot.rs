@@ -233,7 +233,7 @@ impl<T> Drop for Retired<T> {
     }
 }
 
-#[cfg(not(MODULE))]
+#[cfg(all(CONFIG_KUNIT, not(MODULE)))]
 #[kunit_tests(rust_rcu_slot)]
 mod tests {
     use super::*;
