@@ -9,7 +9,7 @@ if [ ! "$release" ] || [ ! -d "${KMEMCG_CACHE-}/kernel" ]; then exit 0; fi
 rm -rf "$KMEMCG_CACHE"/kernel/*/"$release" "$KMEMCG_CACHE/Module.symvers.$release"
 for source in "$KMEMCG_CACHE"/source/*; do
 	for link in "$KMEMCG_CACHE"/kernel/*/*/source; do
-		[ ! "$link" -ef "$source" ] || continue 2
+		[ "$(readlink -f "$link")" != "$(readlink -f "$source")" ] || continue 2
 	done
 	rm -rf "$source"
 done
