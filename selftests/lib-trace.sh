@@ -60,11 +60,12 @@ trace_is_allowed() {
 	find_table
 	complete=
 	[ -n "$(cat $control/roots $control/groups)" ] || complete=1
-	eventually is_checked
+	eventually is_checked "$trace/trace"
 	return "$verdict"
 }
+# is_checked FILE: has the trace in it a $verdict, or does something of it still run?
 is_checked() {
-	awk -f "$here/trace-check" -v "table=$table" -v "complete=$complete" "$trace/trace" >"$scratch/verdict"
+	awk -f "$here/trace-check" -v "table=$table" -v "complete=$complete" "$1" >"$scratch/verdict"
 	verdict=$?
 	[ $verdict != 3 ]
 }

@@ -219,8 +219,9 @@ traced() {
 	kill $reader
 	must_load
 	grep -q "group_free: .* name=online" "$scratch/pipe" || skip "the kernel emptied the buffer before it was read"
-	awk -f "$here/trace-check" -v "table=$table" -v complete=1 "$scratch/pipe" >"$scratch/verdict" ||
-		fail "$(cat "$scratch/verdict")"
+	complete=1
+	is_checked "$scratch/pipe"
+	[ "$verdict" = 0 ] || fail "$(cat "$scratch/verdict")"
 }
 
 # After loading, names that were used before are free, and the files work as soon as they exist.

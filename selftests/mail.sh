@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=busybox disable=SC2016,SC2030,SC2031,SC2086
 # "What does this lock protect? The dying flag could get set right after the unlock." Four steps ask for admission,
-# beside what a failed destroy resumes: when a child is requested, when the worker links it to its root, when its group goes offline, and at its
-# last free. Each is tested in three orders: admitted before the flag is set, the flag set before, and both at once,
-# where the trace tells which came first.
+# beside what a failed destroy resumes: when a child is requested, when the worker links it to its root, when its group
+# goes offline, and at its last free. Each is tested in three orders: admitted before the flag is set, the flag set
+# before, and both at once, where the trace tells which came first.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 

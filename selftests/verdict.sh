@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=busybox disable=SC2016
-# What have the tests left behind in the kernel? "verdict.sh before" records the state of the kernel. Without an
-# argument, as the last program, it unloads the module and compares.
+# What have the tests left behind in the kernel? "verdict.sh before" records the state of the kernel, and fails if
+# there was a fault while it booted. Without an argument, as the last program, it unloads the module and compares.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -21,9 +21,14 @@ debugfs() { (cd $control_folders && ls); }
 modules() { cut -d ' ' -f 1 /proc/modules; }
 tainted() { cat /proc/sys/kernel/tainted; }
 
+# faults: what taints the kernel, but what is expected. See Documentation/admin-guide/tainted-kernels.rst. The module is
+# out of tree (4096) and unsigned (8192), and the kernel may run tests (262144).
+faults() { echo $(($(tainted) & ~(4096 | 8192 | 262144))); }
+
 kinds="slab_caches workqueues debugfs modules tainted"
 
 if [ "$1" = before ]; then
+	[ "$(faults)" = 0 ] || exit 1
 	mkdir -p $remembered
 	for kind in $kinds; do $kind >"$remembered/$kind"; done
 	if [ -e $leaks ]; then
@@ -31,7 +36,7 @@ if [ "$1" = before ]; then
 		echo scan=off >$leaks
 		echo clear >$leaks
 	fi
-	exit
+	exit 0
 fi
 
 # same KIND: is this list the same as before? The rest of the kernel may need a moment.
@@ -45,12 +50,7 @@ unloaded() {
 	as_before modules
 }
 
-# See Documentation/admin-guide/tainted-kernels.rst. The module is out of tree (4096) and unsigned (8192), and the
-# kernel may run tests (262144).
-taint() {
-	taint=$(tainted)
-	[ $((taint & ~(4096 | 8192 | 262144))) = 0 ] || fail "the kernel is tainted: $taint"
-}
+taint() { [ "$(faults)" = 0 ] || fail "the kernel is tainted: $(tainted)"; }
 
 # kmemleak reports objects that are older than 5 s. The first scan may see an object whose pointer is in flight.
 leaked() {
