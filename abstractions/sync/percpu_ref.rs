@@ -116,6 +116,7 @@ use phase::{Phase, State, CONFIRM, IDLE, KILL, KILLED, KILLING, LIVE, TO_ATOMIC,
 ///   while a kill that was such is not confirmed.
 /// - `confirming` is set from the first call of `confirm_callback::<T>` until the second, of the
 ///   two that each kill with a confirmation makes.
+/// - `killers` is how many kills have ended the phase before theirs, and may have a reference.
 #[pin_data(PinnedDrop)]
 pub struct PercpuRef<T> {
     #[pin]
@@ -123,6 +124,7 @@ pub struct PercpuRef<T> {
     phase: Phase,
     confirm: Atomic<*mut c_void>,
     confirming: AtomicFlag,
+    killers: Atomic<u64>,
     hold: UnsafeCell<Option<unload::Hold>>,
     _counts: PhantomData<fn(T) -> T>,
 }
@@ -220,6 +222,7 @@ impl<T: Release> PercpuRef<T> {
             phase: Phase::new(),
             confirm: Atomic::new(ptr::null_mut()),
             confirming: AtomicFlag::new(false),
+            killers: Atomic::new(0),
             hold: UnsafeCell::new(None),
             _counts: PhantomData,
         })
@@ -373,6 +376,8 @@ impl<T> PercpuRef<T> {
         let Ok(killing) = self.phase.begin(from, KILLING) else {
             return false;
         };
+        // INVARIANT: This one. Whoever sees `KILLED` sees it, too.
+        self.killers.fetch_add(1, Relaxed);
         let confirm = match confirm {
             CONFIRM => self.confirm.load(Relaxed),
             _ => ptr::null_mut(),
@@ -394,8 +399,10 @@ impl<T> PercpuRef<T> {
             Some(confirm) => unsafe { confirm(self.inner.get()) },
             None => self.killed(killing),
         }
-        // SAFETY: Puts the reference that was taken above; `self` is not used again.
+        // SAFETY: Initialised; puts the reference that was taken above.
         unsafe { helpers::rust_kmemcg_percpu_ref_put(self.inner.get()) };
+        // INVARIANT: It has none any more. The caller has borrowed `self`, so it is still there.
+        self.killers.fetch_sub(1, Full);
         true
     }
 

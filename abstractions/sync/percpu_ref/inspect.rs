@@ -7,7 +7,7 @@ use super::{
     PercpuRef,
 };
 use crate::abstractions::helpers;
-use kernel::bindings;
+use kernel::{bindings, sync::atomic::Acquire};
 
 impl<T> PercpuRef<T> {
     /// Is the count zero? False while it is per-CPU.
@@ -55,10 +55,10 @@ impl<T> PercpuRef<T> {
         self.phase.get().is_live()
     }
 
-    /// Was the count killed, and has that call returned? Not once the release callback was entered.
-    /// Context: any.
+    /// Was the count killed, and has that call put the reference that it took? Not once the release
+    /// callback was entered. Context: any.
     pub fn is_killed(&self) -> bool {
-        self.phase.get().without(State::NUMBER) == KILLED
+        self.phase.get().without(State::NUMBER) == KILLED && self.killers.load(Acquire) == 0
     }
 
     /// Has the release callback been entered, or was the count never started? Context: any.
