@@ -11,7 +11,7 @@ KERNEL ?= cloud-amd64
 version := $(if $(VERSION),--version $(VERSION))
 kernel := $(version) --flavour $(KERNEL)
 
-.PHONY: matrix deb modules clean demo check check-all bench report model mutants shell lint doc rust-analyzer upstream help
+.PHONY: matrix deb modules clean demo check check-all bench report model explore mutants shell lint doc rust-analyzer upstream help
 
 modules:
 	@compiler=$$(scripts/build/need-rust '$(KDIR)') && $(MAKE) -C '$(KDIR)' M=$(CURDIR) $$compiler modules
@@ -43,6 +43,9 @@ mutants:
 
 model:
 	@scripts/model $(if $(QUICK),--quick) $(if $(EXPLAIN),--explain $(EXPLAIN))
+
+explore:
+	@scripts/explore $(if $(DEEP),--deep $(DEEP)) $(if $(SEED),--seed $(SEED)) $(if $(REPLAY),--replay $(REPLAY)) $(ONLY)
 
 lint:
 	@kdir=$$(scripts/kernel/kernel $(kernel)) && scripts/test/lint --kdir "$$kdir" $(if $(FIX),--fix)
@@ -76,6 +79,8 @@ make report     draw what happened in a run, as a page (TORTURE_S=<seconds>, TRA
 make mutants    bring known bugs back, and check that a test fails (MUTANTS="<name> ...")
 make model      search all states of a model of the protocol (QUICK=1: its small instances;
                 EXPLAIN=<mutant>: a chart of what goes wrong without a step)
+make explore    run the source of the protocol through its interleavings, in user space (DEEP=<seconds>: random
+                ones; SEED=<number>; REPLAY=<file>; ONLY="<scenario or mutant> ...")
 make shell      run a shell in that machine, with the module loaded
 make lint       run rustfmt, clippy, shellcheck, checkpatch and the rules here (FIX=1 formats)
 make doc        make the documentation of the code, in doc/ (PRIVATE=1: of private items, too)
