@@ -75,7 +75,7 @@ pub fn point() {
     interrupt();
 }
 
-/// One of two ways, and the checker tries both.
+/// True now and then, in one of so many cases; the checker decides.
 pub fn choose(one_in: u32) -> bool {
     shuttle::rand::thread_rng().gen_range(0..one_in) == 0
 }
