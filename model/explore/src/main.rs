@@ -103,16 +103,21 @@ fn explore(options: &Options, scenario: &'static Scenario) {
             break;
         }
     }
+    let searched = match progress.executions.get() {
+        0 => String::new(),
+        number => format!(
+            "{} {number} executions with at most {} preemptions, ",
+            if progress.is_complete.get() {
+                "all"
+            } else {
+                "the first"
+            },
+            options.preemptions,
+        ),
+    };
     println!(
-        "ok {}: {} {} executions with at most {} preemptions, {random} random ones, {} ms",
+        "ok {}: {searched}{random} random ones, {} ms",
         scenario.name,
-        if progress.is_complete.get() {
-            "all"
-        } else {
-            "the first"
-        },
-        progress.executions.get(),
-        options.preemptions,
         begin.elapsed().as_millis(),
     );
 }

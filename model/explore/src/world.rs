@@ -156,6 +156,8 @@ pub fn run(choices: bool, failing: usize, scenario: fn(&World) -> Result) {
     bindings::begin_slab();
     bindings::begin_percpu_ref();
     bindings::begin_workqueue();
+    // PCT wants a second thread in each execution, even if the first allocation of it fails.
+    let second = choices.then(|| check::spawn(|| ()));
     let result = unload::scope(|module| {
         let world = World {
             kmemcg: Arc::pin_init(Kmemcg::new(module), kernel::alloc::flags::GFP_KERNEL)?,
@@ -167,6 +169,9 @@ pub fn run(choices: bool, failing: usize, scenario: fn(&World) -> Result) {
         drop(world);
         result
     });
+    if let Some(join) = second {
+        join();
+    }
     check::settle();
     check_drains();
     let is_accepted = |error: &Error| choices && failing > 0 && *error == ENOMEM;
