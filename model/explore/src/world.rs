@@ -9,7 +9,7 @@ use crate::{
 use core::alloc::Layout;
 use kernel::{
     alloc::{flags::GFP_ATOMIC, InPlaceInit},
-    bindings, check, context,
+    check,
     error::{code::*, Error, Result},
     sync::{self, Arc},
 };
@@ -147,15 +147,9 @@ fn check_drains() {
 }
 
 /// Runs a scenario once, and checks what must hold at the end of each. `choices` and `failing` are those
-/// of [`check::begin`].
+/// of [`kernel::begin`].
 pub fn run(choices: bool, failing: usize, scenario: fn(&World) -> Result) {
-    context::begin();
-    check::begin(choices, failing);
-    sync::begin();
-    bindings::begin();
-    bindings::begin_slab();
-    bindings::begin_percpu_ref();
-    bindings::begin_workqueue();
+    kernel::begin(choices, failing);
     // PCT wants a second thread in each execution, even if the first allocation of it fails.
     let second = choices.then(|| check::spawn(|| ()));
     let result = unload::scope(|module| {

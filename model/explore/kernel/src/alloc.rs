@@ -107,7 +107,7 @@ pub(crate) fn allocate_for<T>(flags: Flags) -> Result<NonNull<T>, AllocError> {
     allocate(Layout::new::<T>(), flags).map(NonNull::cast)
 }
 
-/// Memory that was not used is given back. What was used is kept until the end.
+/// Keeps the memory until the end of the execution, so that its use is an assertion.
 pub(crate) fn free_of<T>(memory: NonNull<T>) {
     check::free_later(memory.as_ptr().cast(), Layout::new::<T>());
 }

@@ -7,7 +7,7 @@
 //! - `check.rs`: the checker. Where a thread may be interrupted, and what it waits for.
 //! - `c/`: the C functions, each written from what the kernel documents of it, and no stronger.
 //! - the rest: the Rust types of the in-tree crate. Where those need nothing but the C functions they
-//!   are the in-tree files themselves (`workqueue.rs`, `pin-init`).
+//!   are the in-tree files themselves (`workqueue.rs`, `sync/set_once.rs`, `pin-init`).
 //!
 //! A thread of the checker is a task, a worker, a softirq or a hard interrupt (`context.rs`); what may not
 //! sleep and does is an error.
@@ -36,6 +36,14 @@ pub mod workqueue;
 
 pub use c::{bindings, helpers};
 pub use core::ffi;
+
+/// Begins an execution: all that outlives one is as at first. For the arguments see [`check::begin`].
+pub fn begin(choices: bool, failing: usize) {
+    context::begin();
+    check::begin(choices, failing);
+    arc::begin();
+    c::begin();
+}
 
 pub mod fmt {
     pub use core::fmt::*;

@@ -9,6 +9,14 @@ mod workqueue;
 
 pub use slab::{caches, shrunk};
 
+/// Begins an execution.
+pub(crate) fn begin() {
+    rcu::begin();
+    slab::begin();
+    percpu_ref::begin();
+    workqueue::begin();
+}
+
 use core::ffi::{c_int, c_uint, c_ulong, c_void};
 
 #[allow(

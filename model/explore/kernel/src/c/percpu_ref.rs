@@ -68,7 +68,7 @@ mod switch_lock {
         context::enable_irqs();
     }
 }
-pub use switch_lock::begin as begin_percpu_ref;
+pub(super) use switch_lock::begin;
 
 impl percpu_ref {
     fn is_percpu(&self) -> bool {

@@ -30,7 +30,7 @@ struct State {
 }
 
 /// Begins an execution.
-pub fn begin() {
+pub(super) fn begin() {
     STATE.with(|state| {
         state.now.set(0);
         state.readers.borrow_mut().clear();

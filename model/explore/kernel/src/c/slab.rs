@@ -52,7 +52,7 @@ thread_local! {
     static ALL: RefCell<Vec<Box<kmem_cache>>> = const { RefCell::new(Vec::new()) };
 }
 
-pub fn begin_slab() {
+pub(super) fn begin() {
     LIVE.with(|live| live.set(0));
     MUTEX.with(|held| held.set(false));
     WAITERS.with(Waiters::begin);

@@ -69,7 +69,7 @@ thread_local! {
 }
 
 /// Begins an execution.
-pub fn begin_workqueue() {
+pub(super) fn begin() {
     STATE.with(|state| {
         state.next.set(1);
         state.items.borrow_mut().clear();

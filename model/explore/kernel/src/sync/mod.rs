@@ -10,7 +10,7 @@ pub mod rcu;
 mod set_once;
 
 pub use crate::{
-    arc::{begin, live, Arc, UniqueArc},
+    arc::{live, Arc, UniqueArc},
     lock::{Completion, CondVar},
     new_condvar, new_mutex, new_spinlock, new_spinlock_irq,
 };
